@@ -1,0 +1,103 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt::{self, Write};
+
+/// A mistake in a configuration: `rules[0].prefix.from: "api" must start with '/'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    path: String,
+    message: String,
+}
+
+impl ConfigError {
+    /// A mistake in the value at hand; [`ConfigError::at`] says where that is.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { path: String::new(), message: message.into() }
+    }
+
+    /// Prepends one step of the way from the root: a field, or `[index]`.
+    #[must_use]
+    pub fn at(mut self, step: &str) -> Self {
+        let separator =
+            if self.path.is_empty() || self.path.starts_with('[') || step.is_empty() { "" } else { "." };
+        self.path = [step, separator, &self.path].concat();
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(formatter, "{}: ", self.path)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A piece of configuration in a message: quoted, on one line. (`{:?}` would cost 4 KiB of Unicode tables.)
+#[must_use]
+pub fn quoted(text: &str) -> impl fmt::Display + '_ {
+    Quoted(text)
+}
+
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"")?;
+        for character in self.0.chars() {
+            match character {
+                '\n' => formatter.write_str("\\n")?,
+                '\r' => formatter.write_str("\\r")?,
+                control if control.is_ascii_control() => write!(formatter, "\\x{:02x}", u32::from(control))?,
+                other => formatter.write_char(other)?,
+            }
+        }
+        formatter.write_str("\"")
+    }
+}
+
+/// Says where in the configuration a failed check looked.
+pub trait At {
+    /// Under this field.
+    #[must_use]
+    fn at(self, field: &str) -> Self;
+    /// In this item of a list.
+    #[must_use]
+    fn at_index(self, index: usize) -> Self;
+}
+
+impl<T> At for Result<T, ConfigError> {
+    fn at(self, field: &str) -> Self {
+        self.map_err(|error| error.at(field))
+    }
+
+    fn at_index(self, index: usize) -> Self {
+        self.map_err(|error| error.at(&format!("[{index}]")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_grows_from_the_inside() {
+        let failed: Result<(), _> = Err(ConfigError::new("is empty"));
+        let failed = failed.at("pattern").at("regex").at_index(2).at("rules");
+        assert_eq!(failed.unwrap_err().to_string(), "rules[2].regex.pattern: is empty");
+    }
+
+    #[test]
+    fn a_quoted_text_stays_on_one_line() {
+        assert_eq!(quoted("a\r\nb\0 阳").to_string(), r#""a\r\nb\x00 阳""#);
+    }
+
+    #[test]
+    fn without_a_path_there_is_only_the_message() {
+        assert_eq!(ConfigError::new("not JSON").to_string(), "not JSON");
+    }
+}

@@ -1,0 +1,291 @@
+//! JSON on its way into a `Config`: a tree that serde reads from, whose errors know where they are.
+//!
+//! `serde_json::Value` with `serde_path_to_error` does the same for 40 KiB more in every module, most of it for
+//! printing floating-point numbers, and refuses `10.0` for an integer.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::error::{At, ConfigError, quoted};
+
+pub(super) enum Node {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Fraction(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    #[allow(clippy::cast_possible_truncation)]
+    fn number(number: f64) -> Self {
+        /// Beyond this a double no longer names one integer.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let whole = number as i64;
+        if number.abs() > EXACT || number != whole as f64 {
+            return Self::Fraction(number);
+        }
+        u64::try_from(whole).map_or(Self::Signed(whole), Self::Unsigned)
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Build)
+    }
+}
+
+struct Build;
+
+impl<'de> Visitor<'de> for Build {
+    type Value = Node;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Signed(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::number(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
+        let mut map: Vec<(String, Node)> = Vec::new();
+        while let Some(name) = members.next_key::<String>()? {
+            map.push((name, members.next_value()?));
+        }
+        Ok(Node::Map(map))
+    }
+}
+
+impl<'de> Deserializer<'de> for Node {
+    type Error = ConfigError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        match self {
+            Self::Null => visitor.visit_unit(),
+            Self::Bool(value) => visitor.visit_bool(value),
+            Self::Unsigned(value) => visitor.visit_u64(value),
+            Self::Signed(value) => visitor.visit_i64(value),
+            Self::Fraction(value) => visitor.visit_f64(value),
+            Self::Text(value) => visitor.visit_string(value),
+            Self::List(items) => visitor.visit_seq(Items { index: 0, items: items.into_iter() }),
+            Self::Map(members) => match twice(&members) {
+                Some(name) => Err(ConfigError::new("is given twice").at(name)),
+                None => visitor.visit_map(Members { members: members.into_iter(), value: None }),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        match self {
+            Self::Null => visitor.visit_none(),
+            some => visitor.visit_some(some),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        match self {
+            Self::Text(name) => visitor.visit_enum(Variant { name, content: None }),
+            Self::Map(members) => {
+                let count = members.len();
+                let mut members = members.into_iter();
+                match (members.next(), members.next()) {
+                    (Some((name, content)), None) => {
+                        visitor.visit_enum(Variant { name, content: Some(content) })
+                    }
+                    _ => Err(ConfigError::new(format!("expected exactly one of its variants, not {count}"))),
+                }
+            }
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The first member that an object has twice. Objects in a configuration are small; sorting would cost 10 KiB of code.
+fn twice(members: &[(String, Node)]) -> Option<&str> {
+    let mut rest = members;
+    while let Some(((name, _), tail)) = rest.split_first() {
+        if tail.iter().any(|(other, _)| other == name) {
+            return Some(name);
+        }
+        rest = tail;
+    }
+    None
+}
+
+struct Items {
+    index: usize,
+    items: std::vec::IntoIter<Node>,
+}
+
+impl<'de> SeqAccess<'de> for Items {
+    type Error = ConfigError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ConfigError> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        seed.deserialize(item).map(Some).at_index(index)
+    }
+}
+
+struct Members {
+    members: std::vec::IntoIter<(String, Node)>,
+    value: Option<(String, Node)>,
+}
+
+impl<'de> MapAccess<'de> for Members {
+    type Error = ConfigError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
+        let Some((name, value)) = self.members.next() else { return Ok(None) };
+        let key = seed.deserialize(Node::Text(name.clone())).at(&name)?;
+        self.value = Some((name, value));
+        Ok(Some(key))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
+        let (name, value) = self.value.take().unwrap_or((String::new(), Node::Null));
+        seed.deserialize(value).at(&name)
+    }
+}
+
+struct Variant {
+    name: String,
+    content: Option<Node>,
+}
+
+impl<'de> EnumAccess<'de> for Variant {
+    type Error = ConfigError;
+    type Variant = Content;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content), ConfigError> {
+        let variant =
+            seed.deserialize(IntoDeserializer::<ConfigError>::into_deserializer(self.name.as_str()));
+        let at = if self.content.is_some() { self.name.as_str() } else { "" };
+        Ok((variant.at(at)?, Content { name: self.name, content: self.content }))
+    }
+}
+
+struct Content {
+    name: String,
+    content: Option<Node>,
+}
+
+impl<'de> VariantAccess<'de> for Content {
+    type Error = ConfigError;
+
+    fn unit_variant(self) -> Result<(), ConfigError> {
+        match self.content {
+            None | Some(Node::Null) => Ok(()),
+            Some(_) => Err(ConfigError::new("takes no value")).at(&self.name),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ConfigError> {
+        seed.deserialize(self.content.unwrap_or(Node::Null)).at(&self.name)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, ConfigError> {
+        self.content.unwrap_or(Node::Null).deserialize_any(visitor).at(&self.name)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        self.content.unwrap_or(Node::Null).deserialize_any(visitor).at(&self.name)
+    }
+}
+
+impl Error for ConfigError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("expected {expected}, not {}", Found(found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+}
+
+/// What stands there instead, without serde's code for printing doubles.
+struct Found<'a>(Unexpected<'a>);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Unit | Unexpected::Option => formatter.write_str("null"),
+            Unexpected::Bool(value) => write!(formatter, "{value}"),
+            Unexpected::Unsigned(value) => write!(formatter, "{value}"),
+            Unexpected::Signed(value) => write!(formatter, "{value}"),
+            Unexpected::Float(_) => formatter.write_str("a fraction"),
+            Unexpected::Str(text) => quoted(text).fmt(formatter),
+            Unexpected::Seq => formatter.write_str("a sequence"),
+            Unexpected::Map => formatter.write_str("a mapping"),
+            _ => formatter.write_str("what is given"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Header maps, bytes first: reading one line is one hostcall, and every value written is checked here.
+
+use log::warn;
+use proxy_wasm::types::MapType;
+
+use crate::hostcalls::{self, Bytes, HostError, HostResult};
+
+/// The request's headers; readable and writable in `on_http_request_headers` only (and readable in `on_log`).
+pub const REQUEST: Headers = Headers(MapType::HttpRequestHeaders);
+/// The response's headers; readable and writable from `on_http_response_headers` on.
+pub const RESPONSE: Headers = Headers(MapType::HttpResponseHeaders);
+/// The headers of the answer to an HTTP call; readable in `on_http_call_response` only.
+pub const CALL_RESPONSE: Headers = Headers(MapType::HttpCallResponseHeaders);
+
+/// One of the proxy's header maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers(MapType);
+
+impl Headers {
+    /// The first line of a header; `None` where there is none, or no such map in this phase.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<Bytes> {
+        hostcalls::header(self.0, name).ok().flatten()
+    }
+
+    /// The first line of a header, where it is text.
+    #[must_use]
+    pub fn get_str(self, name: &str) -> Option<String> {
+        String::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Every header line in order, names in lower case. It costs many times what [`Headers::get`] does.
+    #[must_use]
+    pub fn pairs(self) -> Vec<(Bytes, Bytes)> {
+        hostcalls::header_pairs(self.0).unwrap_or_default()
+    }
+
+    /// Makes `value` the only line of a header.
+    ///
+    /// # Errors
+    /// [`HostError::BadArgument`] for a value with CR, LF or NUL, and out of phase.
+    pub fn set(self, name: &str, value: &[u8]) -> HostResult<()> {
+        self.write(name, value, hostcalls::set_header)
+    }
+
+    /// Adds one more line.
+    ///
+    /// # Errors
+    /// [`HostError::BadArgument`] for a value with CR, LF or NUL, and out of phase.
+    pub fn add(self, name: &str, value: &[u8]) -> HostResult<()> {
+        self.write(name, value, hostcalls::add_header)
+    }
+
+    /// Removes every line of a header.
+    ///
+    /// # Errors
+    /// [`HostError::BadArgument`] out of phase.
+    pub fn remove(self, name: &str) -> HostResult<()> {
+        hostcalls::remove_header(self.0, name)
+    }
+
+    fn write(
+        self,
+        name: &str,
+        value: &[u8],
+        call: fn(MapType, &str, &[u8]) -> HostResult<()>,
+    ) -> HostResult<()> {
+        if !is_clean(value) {
+            warn!("header {name} not written: its value has a CR, LF or NUL");
+            return Err(HostError::BadArgument);
+        }
+        call(self.0, name, value)
+    }
+}
+
+/// Whether a value can be written to a header without becoming two (RFC 9110, section 5.5).
+///
+/// Envoy answers 503 for such a value in a request and writes it to the wire in a response.
+#[must_use]
+pub fn is_clean(value: &[u8]) -> bool {
+    !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// Whether `name` is a token (RFC 9110, section 5.6.2), so that it can name a header or a cookie.
+#[must_use]
+pub fn is_token(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_value_has_no_line_end_and_no_nul() {
+        for value in [&b""[..], b"a b", b"\xff", "阳明".as_bytes(), b"\t"] {
+            assert!(is_clean(value), "{value:?}");
+        }
+        for value in [&b"a\r\nset-cookie: x=1"[..], b"a\n", b"\r", b"a\0b"] {
+            assert!(!is_clean(value), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_what_can_name_a_header() {
+        for name in [&b"x-a"[..], b"X_A.1", b"a!#$%&'*+-.^_`|~"] {
+            assert!(is_token(name), "{name:?}");
+        }
+        for name in [&b""[..], b"a b", b":path", b"x:y", b"x\r", "ä".as_bytes(), b"a=b"] {
+            assert!(!is_token(name), "{name:?}");
+        }
+    }
+}

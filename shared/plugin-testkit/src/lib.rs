@@ -1,0 +1,1 @@
+//! An in-memory Envoy for the native tests of plugins.
