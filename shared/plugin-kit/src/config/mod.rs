@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 pub use duration::Seconds;
 pub use error::{At, ConfigError, quoted};
 pub use mode::Mode;
-use node::Node;
+pub use node::Node;
 
 /// Reads a plugin's configuration: JSON, as Istio sends it.
 ///

@@ -14,7 +14,10 @@ use serde::forward_to_deserialize_any;
 
 use super::error::{At, ConfigError, quoted};
 
-pub(super) enum Node {
+/// A JSON value; of an object, the members in order.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Node {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -26,6 +29,17 @@ pub(super) enum Node {
 }
 
 impl Node {
+    /// The member of nested objects that a path leads to.
+    #[must_use]
+    pub fn find<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, step| match node {
+            Self::Map(members) => {
+                members.iter().find(|(name, _)| name == step.as_ref()).map(|(_, member)| member)
+            }
+            _ => None,
+        })
+    }
+
     #[allow(clippy::cast_possible_truncation)]
     fn number(number: f64) -> Self {
         /// Beyond this a double no longer names one integer.
