@@ -1,10 +1,9 @@
 //! What the operator writes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::Mode;
+use plugin_kit::config::{Mode, Table};
 use plugin_kit::header_ops::{FromTo, HeaderOps};
 use plugin_kit::matching::Match;
 use serde::Deserialize;
@@ -161,7 +160,7 @@ pub struct Respond {
     pub body: String,
     /// Headers; the values are templates.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: Table,
 }
 
 /// Changes to the query, in the order remove, rename, set, add. The values are templates.
@@ -170,9 +169,9 @@ pub struct Respond {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct QueryOps {
     /// Makes this the only parameter of its name, where the first one was, else at the end.
-    pub set: BTreeMap<String, String>,
+    pub set: Table,
     /// Adds one more parameter at the end.
-    pub add: BTreeMap<String, String>,
+    pub add: Table,
     /// Removes every parameter of these names.
     pub remove: Vec<String>,
     /// Gives every parameter of a name another one; the values keep their bytes.

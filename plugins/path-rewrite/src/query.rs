@@ -1,6 +1,6 @@
 //! Changes to the query that leave every other parameter's bytes alone.
 
-use plugin_kit::config::{At, ConfigError};
+use plugin_kit::config::{At, ConfigError, Table};
 use plugin_kit::matching::Captures;
 use plugin_kit::percent;
 use plugin_kit::query::parameters;
@@ -21,8 +21,8 @@ pub struct QueryEdits {
 impl QueryEdits {
     /// Compiles the changes; the templates may use the captures of these names.
     pub fn compile(ops: &QueryOps, captures: &[String]) -> Result<Self, ConfigError> {
-        let templates = |field: &str, values: &std::collections::BTreeMap<String, String>| {
-            let compile = |(name, value): (&String, &String)| {
+        let templates = |field: &str, values: &Table| {
+            let compile = |(name, value): (&str, &str)| {
                 let template = Template::new(value, captures, Syntax::Plain).at(name).at(field)?;
                 Ok((name.as_bytes().to_vec(), template))
             };

@@ -3,11 +3,9 @@
 //! Values are filled in first and written later, so that all of them see the request as the client sent it, and so
 //! that what a response needs of the request is at hand when the request's headers are no longer readable.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
-use crate::config::{At, ConfigError};
+use crate::config::{At, ConfigError, Table};
 use crate::headers::{HeaderName, Headers};
 use crate::hostcalls::Bytes;
 use crate::matching::Captures;
@@ -26,11 +24,11 @@ pub struct HeaderOps {
     /// Writes every line under another name too.
     pub copy: Vec<FromTo>,
     /// Makes this the only line; a template.
-    pub set: BTreeMap<String, String>,
+    pub set: Table,
     /// Adds this line where there is none; a template.
-    pub set_if_absent: BTreeMap<String, String>,
+    pub set_if_absent: Table,
     /// Adds one more line; a template.
-    pub add: BTreeMap<String, String>,
+    pub add: Table,
 }
 
 /// Two names.
@@ -85,13 +83,13 @@ impl HeaderOps {
             edits.push(Edit::Copy { from, to });
         }
         type Constructor = fn(HeaderName, Template) -> Edit<Template>;
-        let kinds: [(&str, _, Constructor); 3] = [
+        let kinds: [(&str, &Table, Constructor); 3] = [
             ("set", &self.set, Edit::Set),
             ("setIfAbsent", &self.set_if_absent, Edit::SetIfAbsent),
             ("add", &self.add, Edit::Add),
         ];
         for (field, headers, edit) in kinds {
-            for (name, value) in headers {
+            for (name, value) in headers.iter() {
                 let header = HeaderName::writable(name).at(name).at(field)?;
                 edits.push(edit(header, Template::new(value, captures, Syntax::Plain).at(name).at(field)?));
             }

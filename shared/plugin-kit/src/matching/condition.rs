@@ -15,7 +15,7 @@ use crate::source::Source;
 /// Which requests something applies to. The keys are ANDed, the items of a list are ORed, an absent key is true.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Match {
     /// `:authority`, port and case ignored: `api.example.com`, or `*.example.com` for every name below it.
     pub hosts: Option<Vec<String>>,

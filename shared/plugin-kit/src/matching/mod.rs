@@ -8,6 +8,6 @@ mod template;
 mod text;
 
 pub use condition::{Condition, Match};
-pub use path::{Captures, PathCondition, PathMatch};
+pub use path::{Captures, PathCondition, PathMatch, below};
 pub use template::PathTemplate;
 pub use text::{NamedMatch, SourceMatch, TextCondition};
