@@ -19,8 +19,8 @@
 //! `grpc_cancel`, `wall_clock`, `monotonic_clock`, `random 16`, `foreign f`, `continue request`, `close request`,
 //! `buffer request_body`, `set_buffer request_body`, `tick_period 1000`, `log info`.
 //!
-//! A plugin that panics ends the test process, as `extern "C"` does not unwind; what it said is the last line on
-//! stderr.
+//! A plugin that panics ends the test process, as `extern "C"` does not unwind; stderr then has the name of the test
+//! and what the plugin said. Log lines are printed too, which the test harness shows for tests that fail.
 
 mod abi;
 mod cases;

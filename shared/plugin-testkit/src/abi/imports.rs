@@ -71,9 +71,12 @@ unsafe extern "C" fn proxy_log(level: u32, data: *const u8, size: usize) -> u32 
     let level = host::level(level);
     // SAFETY: the SDK hands over a live string.
     let message = unsafe { text(data, size) };
-    if level == LogLevel::Critical {
-        // The process is about to abort, so the test harness will not print what it captured.
-        let _ = writeln!(std::io::stderr(), "{message}");
+    if level == LogLevel::Critical && host::is_in_callback() {
+        // The process is about to abort, and with it goes what the test harness captured.
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = writeln!(std::io::stderr(), "{test}: {message}");
+    } else {
+        eprintln!("{}: {message}", host::name_of(level));
     }
     host::with(|host| host.log(level, message));
     Status::Ok as u32

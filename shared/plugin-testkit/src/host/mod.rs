@@ -116,7 +116,7 @@ impl Host {
         if (level as u32) < self.log_level as u32 {
             return;
         }
-        self.trace(format!("log {}", format!("{level:?}").to_ascii_lowercase()));
+        self.trace(format!("log {}", name_of(level)));
         self.logs.push((level, message));
     }
 
@@ -140,6 +140,11 @@ pub(crate) fn with<R>(call: impl FnOnce(&mut Host) -> R) -> Option<R> {
     // A panic of our own is logged through the SDK while the state is still borrowed.
     let mut host = host.try_borrow_mut().ok()?;
     Some(call(&mut host))
+}
+
+/// Whether a callback is running on this thread.
+pub(crate) fn is_in_callback() -> bool {
+    CURRENT.with(|current| !current.borrow().is_empty())
 }
 
 /// `host` is current, and `context` is what its hostcalls are about, until this is dropped.
@@ -203,5 +208,16 @@ pub(crate) fn level(level: u32) -> LogLevel {
         3 => LogLevel::Warn,
         4 => LogLevel::Error,
         _ => LogLevel::Critical,
+    }
+}
+
+pub(crate) fn name_of(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+        LogLevel::Critical => "critical",
     }
 }
