@@ -190,7 +190,7 @@ impl Envoy {
         Ok(Exchange { upstream: stream.upstream(), response: stream.response() })
     }
 
-    /// A request that Envoy itself turned away as malformed: the plugin gets `on_log` only, and there are no headers.
+    /// A request that Envoy itself turned away as malformed: the plugin gets `on_log` only, without request headers.
     #[track_caller]
     pub fn log_only(&self) -> Stream {
         let id = self.worker.log_only(None);

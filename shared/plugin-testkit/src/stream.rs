@@ -59,7 +59,7 @@ impl Stream {
     #[track_caller]
     pub fn respond(&self, response: Response) {
         self.worker.stream(self.id, |stream| {
-            assert!(stream.alive, "the stream is finished");
+            assert!(!stream.ended, "the stream is finished");
             assert!(stream.upstream.is_some(), "the request has not reached the upstream");
             assert!(stream.response.headers.is_none(), "there is a response already");
         });

@@ -122,7 +122,9 @@ impl Worker {
                 stream.begin_response(response);
             }
             None => {
-                stream.code = Some(400);
+                stream.begin_response(
+                    Response::new(400).header("content-type", "text/plain").body("Bad Request"),
+                );
                 stream.code_details = Some("http1.codec_error".into());
             }
         });
@@ -159,8 +161,12 @@ impl Worker {
     /// Runs a callback if the module has it; `true` to go on, `None` where the message is no longer of interest.
     fn callback(&self, id: u32, side: Side, name: &str, call: impl FnOnce() -> u32) -> Option<bool> {
         let action = if self.exports(name) { self.within(id, call) } else { 0 };
+        // Who says both that the stream goes on and that it pauses gets the former.
+        let resumed = self.host().deferred.iter().any(|(stream, deferred)| {
+            *stream == id && matches!(deferred, Deferred::Continue(resumed) if *resumed == side)
+        });
         self.settle();
-        (!self.flow(id, side, |flow| flow.over)).then_some(action != PAUSE)
+        (!self.flow(id, side, |flow| flow.over)).then_some(action != PAUSE || resumed)
     }
 
     fn headers(&self, id: u32, side: Side, end: bool) {
@@ -233,7 +239,7 @@ impl Worker {
     pub(crate) fn settle(&self) {
         loop {
             let Some((id, deferred)) = self.host().deferred.pop_front() else { return };
-            if !self.host().streams.get(&id).is_some_and(|stream| stream.alive && !stream.logging) {
+            if self.host().streams.get(&id).is_none_or(|stream| stream.ended) {
                 continue;
             }
             match deferred {
@@ -257,7 +263,8 @@ impl Worker {
     fn reply(&self, id: u32, reply: LocalReply) {
         let (headers, body) = self.stream(id, |stream| stream.complete(&reply));
         let started = self.stream(id, |stream| {
-            stream.request.stop();
+            // The plugin keeps the request's headers, which it has not let go of.
+            stream.request.over = true;
             stream.code_details = Some(reply.details.clone());
             stream.local_reply = Some(reply);
             stream.response.headers.is_some()
@@ -344,11 +351,13 @@ impl Worker {
         self.stream(id, |stream| {
             stream.request.close();
             stream.response.close();
+            stream.ended = true;
             stream.logging = true;
         });
         if self.exports("on_log") {
             self.within(id, || exports::proxy_on_log(id));
         }
+        self.stream(id, |stream| stream.logging = false);
         if self.exports("on_done") {
             self.within(id, || exports::proxy_on_done(id));
         }

@@ -2,7 +2,7 @@
 
 mod probe;
 
-use plugin_kit::headers::{CALL_RESPONSE, REQUEST, RESPONSE};
+use plugin_kit::headers::{REQUEST, RESPONSE};
 use plugin_kit::hostcalls::{self, HostError};
 use plugin_testkit::{Envoy, Headers, Request, Response};
 use probe::{Narrow, Probe, called, on, on_with};
@@ -74,7 +74,7 @@ fn request_headers_exist_in_their_callback_and_in_the_log() {
         assert_eq!(REQUEST.get_str("x-b").as_deref(), Some("1"));
         assert_eq!(RESPONSE.get_str("x-d").as_deref(), Some("1"));
         assert_eq!(REQUEST.set("x-f", b"1"), Err(HostError::BadArgument));
-        assert_eq!(CALL_RESPONSE.get("x-a"), None);
+        assert_eq!(readable(MapType::HttpCallResponseHeaders), READABLE, "empty, and no error");
     });
     let exchange = envoy.exchange(Request::post("/").body("a"), Response::new(200).body("b"));
     assert_eq!(exchange.upstream.unwrap().lines("x-b"), ["1"]);
@@ -148,6 +148,37 @@ fn going_on_without_having_paused_is_nothing() {
 }
 
 #[test]
+fn going_on_wins_over_pausing() {
+    let envoy = Envoy::start::<Probe>("{}");
+    on_with("on_http_request_headers", || {
+        hostcalls::continue_stream(StreamType::HttpRequest).unwrap();
+        Action::Pause
+    });
+    let stream = envoy.request(Request::post("/").body("ab"));
+    assert_eq!(stream.upstream().unwrap().body, b"ab");
+}
+
+#[test]
+fn a_body_is_written_at_its_start_and_at_its_end() {
+    let envoy = Envoy::start::<Probe>("{}");
+    on("on_http_request_body", || {
+        let set = |start, size, value: &[u8]| {
+            hostcalls::set_buffer(BufferType::HttpRequestBody, start, size, value)
+        };
+        assert_eq!(set(0, 1, b"ZZ"), Ok(()));
+        assert_eq!(set(1, 1, b"Y"), Err(HostError::BadArgument));
+        assert_eq!(set(99, 0, b"END"), Ok(()));
+        assert_eq!(hostcalls::buffer(BufferType::HttpRequestBody, 98, 1), Ok(Some(Vec::new())));
+    });
+    let stream = envoy.request(Request::post("/").chunks(["abcdef"]));
+    assert_eq!(
+        stream.upstream().unwrap().body,
+        b"ZZbcdefENDZZEND",
+        "once for the chunk and once for the end"
+    );
+}
+
+#[test]
 fn a_body_is_held_back_and_rewritten_as_a_whole() {
     let envoy = Envoy::start::<Probe>("{}");
     on("on_http_request_headers", || REQUEST.remove("content-length").unwrap());
@@ -185,11 +216,13 @@ fn a_body_that_outgrows_its_content_length_fails_the_test() {
 }
 
 #[test]
-fn a_malformed_request_has_a_log_and_no_headers() {
+fn a_malformed_request_has_a_log_and_no_request_headers() {
     let envoy = Envoy::start::<Probe>("{}");
     called();
     on("on_log", || {
-        assert_eq!(readable(MapType::HttpRequestHeaders), REFUSED);
+        assert_eq!(hostcalls::header(MapType::HttpRequestHeaders, ":path"), Ok(None));
+        assert_eq!(RESPONSE.get_str(":status").as_deref(), Some("400"));
+        assert_eq!(hostcalls::property(&["request", "path"]), Ok(None));
         assert_eq!(hostcalls::property(&["response", "code"]), Ok(Some(400_u64.to_le_bytes().to_vec())));
     });
     envoy.log_only();

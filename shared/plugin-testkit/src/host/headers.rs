@@ -18,14 +18,21 @@ pub(crate) enum Kind {
 const JOINED: &[&str] =
     &["connection", "content-length", "content-type", "transfer-encoding", "via", "x-request-id"];
 const JOINED_IN_REQUESTS: &[&str] = &[
+    "accept",
+    "accept-encoding",
     "authorization",
+    "cache-control",
     "expect",
     "grpc-timeout",
+    "if-none-match",
+    "origin",
+    "referer",
     "te",
     "upgrade",
     "user-agent",
     "x-envoy-original-path",
     "x-forwarded-for",
+    "x-forwarded-host",
     "x-forwarded-proto",
 ];
 const JOINED_IN_RESPONSES: &[&str] = &["date", "grpc-message", "grpc-status", "server"];
@@ -183,7 +190,7 @@ impl Host {
         self.trace(format!("{prefix}{verb}{space}{}", name.to_ascii_lowercase()));
     }
 
-    /// A map for reading: those of the current phase, and all of them in the log phase.
+    /// A map for reading: those of the current phase, and all of them in the log phase, where an absent one is empty.
     fn readable(&self, map: u32) -> HostResult<&HeaderMap> {
         let call = self.callouts.answering.as_ref();
         let stream = self.effective_stream();
@@ -196,7 +203,8 @@ impl Host {
             7 => call.map(|answer| &answer.trailers),
             _ => None,
         };
-        map.ok_or(Status::BadArgument)
+        let is_logging = stream.is_some_and(|stream| stream.logging);
+        map.ok_or(if is_logging { Status::NotFound } else { Status::BadArgument })
     }
 
     /// A map for writing: only those that the current callback may change.

@@ -94,7 +94,7 @@ impl Host {
         match field {
             ["protocol"] => return Some(Attribute::text("HTTP/1.1")),
             ["time"] => return Some(Attribute::Number(nanos(stream.started.wall))),
-            ["size"] => return Some(Attribute::Number(stream.request.sent.len() as u64)),
+            ["size"] => return Some(Attribute::Number(request_size(stream))),
             ["duration"] if stream.logging => return Some(Attribute::Number(nanos(since_start))),
             _ => {}
         }
@@ -119,6 +119,13 @@ impl Host {
             _ => None,
         }
     }
+}
+
+/// What the request declares, as long as its headers are at hand; what has arrived, after that.
+fn request_size(stream: &StreamState) -> u64 {
+    let declared = stream.request.readable_headers(stream.logging).and_then(|map| map.get("content-length"));
+    let declared = declared.and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
+    declared.unwrap_or((stream.request.sent.len() + stream.request.buffer.len()) as u64)
 }
 
 fn of_response(stream: &StreamState, field: &[&str]) -> Option<Attribute> {

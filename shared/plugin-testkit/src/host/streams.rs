@@ -194,6 +194,8 @@ pub(crate) struct StreamState {
     pub(crate) response: Flow,
     /// `on_log` is running.
     pub(crate) logging: bool,
+    /// The stream has ended, and `on_log` is next.
+    pub(crate) ended: bool,
     /// The plugin's context exists.
     pub(crate) alive: bool,
     /// A local reply was asked for.
@@ -226,6 +228,7 @@ impl StreamState {
             request: Flow::new(),
             response: Flow::new(),
             logging: false,
+            ended: false,
             alive: true,
             replied: false,
             was_reset: false,
@@ -349,7 +352,7 @@ impl Host {
         Ok(bytes.get(start..end).unwrap_or_default().to_vec())
     }
 
-    /// Envoy replaces the whole, puts before or appends; it does not replace a part.
+    /// Envoy replaces bytes at the start and appends at the end, and nothing in between.
     pub(crate) fn set_buffer(
         &mut self,
         buffer: u32,
@@ -363,10 +366,9 @@ impl Host {
         if !flow.buffer_open {
             return Err(Status::BadArgument);
         }
-        if start == 0 && size == 0 {
-            flow.buffer.splice(0..0, value.iter().copied());
-        } else if start == 0 && size >= flow.buffer.len() {
-            flow.buffer = value.to_vec();
+        if start == 0 {
+            let replaced = size.min(flow.buffer.len());
+            flow.buffer.splice(..replaced, value.iter().copied());
         } else if start >= flow.buffer.len() {
             flow.buffer.extend(value);
         } else {
@@ -392,7 +394,7 @@ impl Host {
         };
         if stream.replied {
             self.fault(format!("a second local reply ({status}) to the same request"));
-            return Err(Status::BadArgument);
+            return Ok(());
         }
         stream.replied = true;
         let headers = read_pairs(headers);

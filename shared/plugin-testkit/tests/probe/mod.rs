@@ -16,6 +16,7 @@ use serde::Deserialize;
 type Script = Box<dyn FnMut() -> Action>;
 
 thread_local! {
+    static ALWAYS: RefCell<BTreeMap<&'static str, fn() -> Action>> = const { RefCell::new(BTreeMap::new()) };
     static SCRIPTS: RefCell<BTreeMap<&'static str, Script>> = const { RefCell::new(BTreeMap::new()) };
     static CALLED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
@@ -33,6 +34,11 @@ pub fn on_with(callback: &'static str, script: impl FnMut() -> Action + 'static)
     SCRIPTS.with(|scripts| scripts.borrow_mut().insert(callback, Box::new(script)));
 }
 
+/// In this test the callback does this, unless it is told otherwise; also of plugins that are yet to be started.
+pub fn always(callback: &'static str, script: fn() -> Action) {
+    ALWAYS.with(|scripts| scripts.borrow_mut().insert(callback, script));
+}
+
 /// The callbacks since the last time, with their arguments.
 pub fn called() -> Vec<String> {
     CALLED.with(|called| std::mem::take(&mut *called.borrow_mut()))
@@ -42,7 +48,10 @@ fn run(callback: &'static str, arguments: &str) -> Action {
     let line = if arguments.is_empty() { callback.to_owned() } else { format!("{callback} {arguments}") };
     CALLED.with(|called| called.borrow_mut().push(line));
     let script = SCRIPTS.with(|scripts| scripts.borrow_mut().remove(callback));
-    let Some(mut script) = script else { return Action::Continue };
+    let Some(mut script) = script else {
+        let always = ALWAYS.with(|scripts| scripts.borrow().get(callback).copied());
+        return always.map_or(Action::Continue, |script| script());
+    };
     let action = script();
     SCRIPTS.with(|scripts| {
         scripts.borrow_mut().entry(callback).or_insert(script);
