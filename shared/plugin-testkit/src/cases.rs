@@ -1,5 +1,7 @@
 //! Running a plugin's `tests/cases.yaml` natively.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -41,7 +43,9 @@ fn run<P: Callbacks>(group: &Group, configuration: &Value, ran: &mut usize, fail
         });
         for case in &group.cases {
             let exchange = |case: &Case| {
-                let exchange = envoy.try_exchange(request(&case.request), answer(case));
+                let exchange = || envoy.try_exchange(request(&case.request), answer(case));
+                let exchange =
+                    catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|panic| Err(message(&panic)));
                 exchange.map_err(anyhow::Error::msg)
             };
             if let Some(result) = case.run(Host::Native, exchange) {
@@ -70,6 +74,11 @@ fn request(request: &plugin_cases::Request) -> Request {
 fn answer(case: &Case) -> Response {
     let answer = Response::new(case.answer.status).body(&case.answer.body);
     case.answer.headers.lines().fold(answer, |answer, (name, value)| answer.header(name, value))
+}
+
+/// What the plugin must never do is a panic of ours.
+fn message(panic: &Box<dyn Any + Send>) -> String {
+    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
 }
 
 fn shown(failures: &[Failure]) -> String {

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plugin_cases::Exchange;
-use plugin_kit::Callbacks;
-use proxy_wasm::types::{LogLevel, Status};
+use plugin_kit::config::ConfigError;
+use plugin_kit::{Callbacks, Plugin};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, LogLevel, Status};
 
 use crate::host::{
     self, Call, Callouts, Clock, Cluster, Host, Metrics, Random, SharedData, properties::joined,
@@ -127,6 +129,11 @@ impl Envoy {
     #[track_caller]
     pub fn start<P: Callbacks>(configuration: impl fmt::Display) -> Self {
         Self::builder().start::<P>(configuration)
+    }
+
+    /// Starts no plugin: streams pause at their headers, so that [`Stream::within`] can do what a plugin would.
+    pub fn without_plugin() -> Self {
+        Self::start::<Idle>("")
     }
 
     /// What plugin `P` logs when it refuses this configuration.
@@ -338,6 +345,40 @@ impl Envoy {
     pub fn answer_grpc(&self, token: u32, answer: Result<Vec<u8>, u32>) {
         self.worker.answer_grpc(token, answer);
         self.worker.check();
+    }
+}
+
+/// See [`Envoy::without_plugin`].
+struct Idle;
+
+impl Plugin for Idle {
+    type Config = serde_json::Value;
+    type Filter = IdleFilter;
+
+    fn new(_: serde_json::Value) -> Result<Self, ConfigError> {
+        Ok(Self)
+    }
+
+    fn filter(&self) -> IdleFilter {
+        IdleFilter
+    }
+}
+
+impl Callbacks for Idle {
+    const CALLBACKS: &'static [&'static str] = &["on_http_request_headers", "on_http_response_headers"];
+}
+
+struct IdleFilter;
+
+impl Context for IdleFilter {}
+
+impl HttpContext for IdleFilter {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        Action::Pause
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        Action::Pause
     }
 }
 

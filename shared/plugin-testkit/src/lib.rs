@@ -25,6 +25,7 @@
 mod abi;
 mod cases;
 mod envoy;
+mod events;
 mod host;
 mod message;
 mod seen;

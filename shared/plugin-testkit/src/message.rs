@@ -1,6 +1,6 @@
 //! What a test sends: requests and responses, of any bytes.
 
-use crate::host::{HeaderMap, Kind};
+use crate::host::{HeaderMap, Kind, properties::joined};
 
 /// Headers, body chunks, trailers.
 pub(crate) type Parts = (HeaderMap, Vec<Vec<u8>>, HeaderMap);
@@ -95,6 +95,7 @@ macro_rules! message {
 pub struct Request {
     message: Message,
     pub(crate) client: Option<String>,
+    pub(crate) properties: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Request {
@@ -105,7 +106,7 @@ impl Request {
         message.header(":path", path.as_ref());
         message.header(":method", method.as_bytes());
         message.header(":scheme", b"http");
-        Self { message, client: None }
+        Self { message, client: None, properties: Vec::new() }
     }
 
     /// `GET`.
@@ -121,6 +122,12 @@ impl Request {
     /// `:authority`, on HTTP/1.1 `host`.
     pub fn authority(self, authority: impl AsRef<[u8]>) -> Self {
         self.header(":authority", authority)
+    }
+
+    /// Says what a property of this stream is, in every phase. Numbers are 8 bytes, little endian.
+    pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
+        self.properties.push((joined(path), value.as_ref().to_vec()));
+        self
     }
 
     /// The client's address; a port is added where there is none.

@@ -75,7 +75,7 @@ impl Stream {
     pub fn response(&self) -> SeenResponse {
         self.worker
             .stream(self.id, |stream| stream.seen_response.clone())
-            .expect("the client has got its whole response")
+            .unwrap_or_else(|| panic!("the client has not got its whole response"))
     }
 
     /// Says what a property of this stream is, in every phase. Numbers are 8 bytes, little endian.

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use plugin_kit::headers::REQUEST;
+use plugin_kit::reply::Reply;
 use plugin_testkit::cases;
 use probe::{Probe, always};
 use proxy_wasm::types::Action;
@@ -75,6 +76,17 @@ fn a_request_that_waits_for_nothing_is_a_failure() {
     always("on_http_request_headers", || Action::Pause);
     let shown = failure("paused", "[{cases: [{name: waits, upstream: {path: /}}]}]");
     assert!(shown.contains("✗ waits\n    the stream is paused; pending calls: []"), "{shown}");
+}
+
+#[test]
+fn what_a_plugin_must_never_do_is_a_failure_of_its_case() {
+    always("on_http_request_headers", || {
+        Reply::new(403).send();
+        Reply::new(500).send();
+        Action::Continue
+    });
+    let shown = failure("twice", "[{cases: [{name: is answered, reply: {status: 403}}]}]");
+    assert!(shown.ends_with("✗ is answered\n    the plugin did what it must not do: a second local reply (500) to the same request"), "{shown}");
 }
 
 #[test]

@@ -274,6 +274,20 @@ fn a_new_configuration_is_for_the_streams_to_come() {
 }
 
 #[test]
+fn without_a_plugin_a_stream_waits_at_its_headers() {
+    let envoy = Envoy::without_plugin();
+    let stream = envoy.request(Request::get("/").property(&["connection", "sni"], "a"));
+    stream.within(|| {
+        assert_eq!(hostcalls::property(&["connection", "sni"]), Ok(Some(b"a".to_vec())));
+        REQUEST.set("x-a", b"1").unwrap();
+        hostcalls::continue_stream(StreamType::HttpRequest).unwrap();
+    });
+    assert_eq!(stream.upstream().unwrap().lines("x-a"), ["1"]);
+    stream.respond(Response::new(200));
+    stream.within(|| assert_eq!(RESPONSE.get_str(":status").as_deref(), Some("200")));
+}
+
+#[test]
 fn a_refused_configuration_is_what_was_logged() {
     let lines = Envoy::refused::<Probe>(r#"{"nam":"x"}"#);
     assert_eq!(lines, ["invalid configuration: nam: unknown field `nam`, expected `tick` or `name`"]);

@@ -76,7 +76,7 @@ unsafe extern "C" fn proxy_log(level: u32, data: *const u8, size: usize) -> u32 
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         let _ = writeln!(std::io::stderr(), "{test}: {message}");
     } else {
-        eprintln!("{}: {message}", host::name_of(level));
+        eprintln!("{message}");
     }
     host::with(|host| host.log(level, message));
     Status::Ok as u32

@@ -3,11 +3,13 @@
 //! The state of a worker is current only while a callback runs; that is how the imports, which have no argument for
 //! it, find it. Nothing here calls the plugin: see [`crate::worker`].
 
+mod buffers;
 mod callouts;
 mod clock;
 mod headers;
 mod metrics;
 pub(crate) mod properties;
+mod replies;
 mod shared_data;
 mod streams;
 
@@ -25,8 +27,8 @@ pub use callouts::{Call, Cluster};
 pub(crate) use clock::{Clock, Random};
 pub(crate) use headers::{HeaderMap, Kind, Line};
 pub(crate) use metrics::Metrics;
+pub use replies::LocalReply;
 pub use shared_data::SharedData;
-pub use streams::LocalReply;
 pub(crate) use streams::{Flow, Part, Side, StreamState};
 
 use crate::abi::memory;

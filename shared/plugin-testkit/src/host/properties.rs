@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::clock::nanos;
 use super::headers::write_pairs;
-use super::streams::grpc_status;
+use super::replies::grpc_status;
 use super::{Host, HostResult, StreamState};
 
 /// The address of the listener.

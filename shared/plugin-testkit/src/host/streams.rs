@@ -4,31 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use plugin_cases::{SeenRequest, SeenResponse};
-use proxy_wasm::types::{BufferType, Status};
+use proxy_wasm::types::Status;
 
-use super::headers::read_pairs;
-use super::{Clock, Deferred, HeaderMap, Host, HostResult, Kind, Line};
+use super::{Clock, Deferred, HeaderMap, Host, HostResult, LocalReply};
 
 /// One of the two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Request,
     Response,
-}
-
-/// What a plugin asked Envoy to answer, before Envoy completes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LocalReply {
-    /// The HTTP status; Envoy answers 200 to a gRPC request, whatever this is.
-    pub status: u16,
-    /// What access logs show.
-    pub details: String,
-    /// Header lines in order, names in lower case.
-    pub headers: Vec<Line>,
-    /// The body; for a gRPC request it becomes the message.
-    pub body: Vec<u8>,
-    /// `grpc-status`.
-    pub grpc_status: Option<u32>,
 }
 
 /// A part of a message that has not yet been given to the plugin.
@@ -252,163 +236,9 @@ impl StreamState {
             Side::Response => &mut self.response,
         }
     }
-
-    /// How Envoy completes a local reply: its headers, and the body that is sent.
-    pub(crate) fn complete(&self, reply: &LocalReply) -> (HeaderMap, Vec<u8>) {
-        let status = if self.is_grpc { 200 } else { reply.status };
-        let lines = [(":status".into(), status.to_string().into_bytes())];
-        let mut headers =
-            HeaderMap::of(Kind::Response, lines.into_iter().chain(reply.headers.iter().cloned()));
-        if self.is_grpc {
-            headers.set("content-type", b"application/grpc");
-            if headers.get("grpc-status").is_none() {
-                let code = reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status));
-                headers.set("grpc-status", code.to_string().as_bytes());
-            }
-            if !reply.body.is_empty() {
-                headers.set("grpc-message", &percent_encoded(&reply.body));
-            }
-            headers.remove("content-length");
-            return (headers, Vec::new());
-        }
-        if reply.body.is_empty() {
-            headers.remove("content-length");
-            headers.remove("content-type");
-        } else {
-            headers.set("content-length", reply.body.len().to_string().as_bytes());
-            if headers.get("content-type").is_none() {
-                headers.set("content-type", b"text/plain");
-            }
-        }
-        (headers, if self.is_head { Vec::new() } else { reply.body.clone() })
-    }
 }
-
-/// What Envoy makes of an HTTP status for a gRPC client.
-pub(crate) const fn grpc_status(http: u16) -> u32 {
-    match http {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
-}
-
-fn percent_encoded(message: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    for &byte in message {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(byte),
-            _ => encoded.extend(format!("%{byte:02X}").into_bytes()),
-        }
-    }
-    encoded
-}
-
-const BUFFERS: [&str; 9] = [
-    "request_body",
-    "response_body",
-    "downstream_data",
-    "upstream_data",
-    "call_response_body",
-    "grpc_response",
-    "vm_configuration",
-    "plugin_configuration",
-    "call_data",
-];
 
 impl Host {
-    fn body_side(buffer: u32) -> Option<Side> {
-        const REQUEST: u32 = BufferType::HttpRequestBody as u32;
-        const RESPONSE: u32 = BufferType::HttpResponseBody as u32;
-        match buffer {
-            REQUEST => Some(Side::Request),
-            RESPONSE => Some(Side::Response),
-            _ => None,
-        }
-    }
-
-    /// A body out of phase is empty, and that is not an error.
-    pub(crate) fn buffer(&mut self, buffer: u32, start: usize, max_size: usize) -> HostResult<Vec<u8>> {
-        self.trace(format!("buffer {}", BUFFERS.get(buffer as usize).unwrap_or(&"?")));
-        let body = Self::body_side(buffer);
-        let bytes: &[u8] = if let Some(side) = body {
-            match self.effective_stream_mut().map(|stream| stream.flow(side)) {
-                Some(flow) if flow.buffer_open => &flow.buffer,
-                _ => &[],
-            }
-        } else {
-            match BUFFERS.get(buffer as usize).copied() {
-                Some("call_response_body") => &self.callouts.answering.as_ref().ok_or(Status::NotFound)?.body,
-                Some("grpc_response") => self.callouts.message.as_deref().ok_or(Status::NotFound)?,
-                Some("plugin_configuration") => &self.configuration,
-                Some("vm_configuration") => &[],
-                _ => return Err(Status::NotFound),
-            }
-        };
-        let end = start.saturating_add(max_size).min(bytes.len());
-        Ok(bytes.get(start..end).unwrap_or_default().to_vec())
-    }
-
-    /// Envoy replaces bytes at the start and appends at the end, and nothing in between.
-    pub(crate) fn set_buffer(
-        &mut self,
-        buffer: u32,
-        start: usize,
-        size: usize,
-        value: &[u8],
-    ) -> HostResult<()> {
-        self.trace(format!("set_buffer {}", BUFFERS.get(buffer as usize).unwrap_or(&"?")));
-        let side = Self::body_side(buffer).ok_or(Status::BadArgument)?;
-        let flow = self.effective_stream_mut().ok_or(Status::BadArgument)?.flow(side);
-        if !flow.buffer_open {
-            return Err(Status::BadArgument);
-        }
-        if start == 0 {
-            let replaced = size.min(flow.buffer.len());
-            flow.buffer.splice(..replaced, value.iter().copied());
-        } else if start >= flow.buffer.len() {
-            flow.buffer.extend(value);
-        } else {
-            return Err(Status::BadArgument);
-        }
-        flow.rewritten = true;
-        Ok(())
-    }
-
-    pub(crate) fn send_local_response(
-        &mut self,
-        status: u32,
-        details: String,
-        body: &[u8],
-        headers: &[u8],
-        grpc_status: i32,
-    ) -> HostResult<()> {
-        self.trace(format!("reply {status}"));
-        let context = self.effective;
-        let Some(stream) = self.effective_stream_mut() else {
-            self.fault(format!("a local reply ({status}) without a request to answer"));
-            return Ok(());
-        };
-        if stream.replied {
-            self.fault(format!("a second local reply ({status}) to the same request"));
-            return Ok(());
-        }
-        stream.replied = true;
-        let headers = read_pairs(headers);
-        let reply = LocalReply {
-            status: u16::try_from(status).map_err(|_| Status::BadArgument)?,
-            details: details.split_ascii_whitespace().collect::<Vec<_>>().join("_"),
-            headers: headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
-            body: body.to_vec(),
-            grpc_status: u32::try_from(grpc_status).ok(),
-        };
-        self.deferred.push_back((context, Deferred::Reply(reply)));
-        Ok(())
-    }
-
     pub(crate) fn continue_stream(&mut self, stream: u32) -> HostResult<()> {
         let (name, side) = match stream {
             0 => ("request", Side::Request),

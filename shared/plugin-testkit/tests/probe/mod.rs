@@ -14,10 +14,11 @@ use serde::Deserialize;
 
 /// What is done in a callback.
 type Script = Box<dyn FnMut() -> Action>;
+type Scripts<S> = RefCell<BTreeMap<&'static str, S>>;
 
 thread_local! {
-    static ALWAYS: RefCell<BTreeMap<&'static str, fn() -> Action>> = const { RefCell::new(BTreeMap::new()) };
-    static SCRIPTS: RefCell<BTreeMap<&'static str, Script>> = const { RefCell::new(BTreeMap::new()) };
+    static ALWAYS: Scripts<fn() -> Action> = const { RefCell::new(BTreeMap::new()) };
+    static SCRIPTS: Scripts<Script> = const { RefCell::new(BTreeMap::new()) };
     static CALLED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
