@@ -1,0 +1,117 @@
+//! A new plugin: a copy of the template under another name. No list is edited, because there is none.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+
+pub fn create(workspace: &Workspace, name: &str, description: Option<&str>) -> Result<()> {
+    let names = Names::of(name)?;
+    let to = workspace.root.join("plugins").join(name);
+    if to.exists() {
+        bail!("plugins/{name} exists already");
+    }
+    let description =
+        description.map_or_else(|| format!("What {name} does, in one sentence."), str::to_owned);
+    copy(&workspace.template.dir, &to, &names)?;
+    describe(&to.join("Cargo.toml"), &workspace.template.description, &description)?;
+    lock(&workspace.root)?;
+    println!("plugins/{name} is there; next: just build {name}, cargo test -p {name}");
+    Ok(())
+}
+
+/// A name, in the ways in which it is written.
+struct Names {
+    kebab: String,
+    snake: String,
+    pascal: String,
+}
+
+impl Names {
+    fn of(kebab: &str) -> Result<Self> {
+        let words: Vec<&str> = kebab.split('-').collect();
+        let is_word = |word: &&str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
+        if !words.iter().all(is_word) || !kebab.starts_with(|first: char| first.is_ascii_lowercase()) {
+            bail!("{kebab:?} must be in kebab-case: lower-case words joined by one '-', such as cors-guard");
+        }
+        if ["template", "test", "core", "std", "plugin-kit", "plugin-testkit", "plugin-cases"]
+            .contains(&kebab)
+        {
+            bail!("{kebab:?} is taken; name it for what it does to a request, such as cors-guard");
+        }
+        let pascal = words.iter().map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+        Ok(Self { kebab: kebab.to_owned(), snake: words.join("_"), pascal })
+    }
+
+    /// The template's text with this name in place of its own.
+    fn apply(&self, text: &str) -> String {
+        let mut result = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.to_ascii_lowercase().find("template") {
+            let (before, found) = rest.split_at(at);
+            let (word, after) = found.split_at("template".len());
+            result.push_str(before);
+            result.push_str(self.replacement(&result, word, after));
+            rest = after;
+        }
+        result.push_str(rest);
+        result.replace(&format!("ci/{}", self.kebab), &format!("plugins/{}", self.kebab))
+    }
+
+    fn replacement<'a>(&'a self, before: &str, word: &'a str, after: &str) -> &'a str {
+        let is_inside = |character: char| character.is_ascii_alphanumeric();
+        let continues = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
+        if before.ends_with(is_inside) || after.starts_with(continues) {
+            return word;
+        }
+        let is_ident = after.starts_with("::")
+            || after.starts_with('_')
+            || before.ends_with('_')
+            || before.ends_with("use ");
+        match word {
+            "Template" => &self.pascal,
+            "template" if is_ident => &self.snake,
+            "template" => &self.kebab,
+            _ => word,
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path, names: &Names) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(names.apply(&entry.file_name().to_string_lossy()));
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target, names)?;
+        } else {
+            let text =
+                fs::read_to_string(entry.path()).with_context(|| entry.path().display().to_string())?;
+            fs::write(target, names.apply(&text))?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(manifest: &Path, old: &str, new: &str) -> Result<()> {
+    let text = fs::read_to_string(manifest)?;
+    let line = |description: &str| format!("description = {description:?}");
+    fs::write(manifest, text.replacen(&line(old), &line(new), 1))?;
+    Ok(())
+}
+
+/// Adds the plugin to Cargo.lock and changes nothing else there.
+fn lock(root: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let update = ["update", "--workspace", "--offline", "--quiet"];
+    let status = Command::new(cargo).args(update).current_dir(root).status().context("running cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", update.join(" "));
+    }
+    Ok(())
+}
