@@ -40,6 +40,8 @@ enum Command {
     CheckWasm { plugins: Vec<String> },
     /// List the plugins.
     List,
+    /// Install the Rust target that plugins are built for, where it is missing.
+    Target,
     /// Write manifests/base/<plugin>/wasmplugin.yaml.
     Manifests {
         /// Change nothing; fail where a file is not what it would be.
@@ -73,6 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::BuildAll => dist::build(&workspace, &workspace.select(&[])?),
         Command::CheckWasm { plugins } => check::check_all(&workspace, &workspace.select(&plugins)?),
         Command::List => list::print(&workspace),
+        Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),
         Command::New { name, description } => new::create(&workspace, &name, description.as_deref()),

@@ -115,3 +115,45 @@ fn lock(root: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_writing_the_name_is_renamed() {
+        let names = Names::of("cors-guard").unwrap();
+        for (template, expected) in [
+            ("name = \"template\"", "name = \"cors-guard\""),
+            ("//! template: adds a header.", "//! cors-guard: adds a header."),
+            ("use template::Config;", "use cors_guard::Config;"),
+            ("template_requests_total", "cors_guard_requests_total"),
+            ("impl Plugin for Template {", "impl Plugin for CorsGuard {"),
+            ("plugin!(Template: on_log)", "plugin!(CorsGuard: on_log)"),
+            ("TemplateError", "CorsGuardError"),
+            ("just build template", "just build cors-guard"),
+            ("see ci/template/README.md", "see plugins/cors-guard/README.md"),
+            ("templates, templated, contemplate", "templates, templated, contemplate"),
+        ] {
+            assert_eq!(names.apply(template), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_kebab_case_is_refused() {
+        for name in ["", "CorsGuard", "cors_guard", "cors--guard", "-cors", "cors-", "1st", "cörs", "../cors"]
+        {
+            let error = Names::of(name).err().unwrap().to_string();
+            assert!(error.contains("kebab-case"), "{name}: {error}");
+        }
+        assert!(Names::of("oauth2-v1-guard").is_ok());
+    }
+
+    #[test]
+    fn a_plugin_that_exists_is_left_alone() {
+        let workspace = Workspace::load().unwrap();
+        let name = &workspace.plugins[0].name;
+        let error = create(&workspace, name, None).unwrap_err().to_string();
+        assert_eq!(error, format!("plugins/{name} exists already"));
+    }
+}
