@@ -87,7 +87,7 @@ lint: _toolchain
     cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
     {{ xtask }} target
     cargo clippy --locked --package plugin-kit --package template --target wasm32-wasip1 -- -D warnings
-    cargo test --quiet --package xtask architecture
+    cargo test --quiet --package xtask --bin xtask architecture
     {{ xtask }} manifests --check
 
 # Licences, advisories and bans of the dependencies; needs cargo-deny

@@ -117,6 +117,20 @@ fn plugins_have_no_statics() {
 }
 
 #[test]
+fn plugins_call_the_sdk_without_trait_objects() {
+    let workspace = workspace();
+    for plugin in plugins(&workspace) {
+        for (path, source) in sources(&plugin.dir.join("src")) {
+            assert!(
+                !source.has_dyn_context,
+                "{}: the build empties methods of the SDK that only a vtable refers to; use &impl Context",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn unsafe_is_where_the_host_is_called() {
     let workspace = workspace();
     let kit = workspace.root.join("shared/plugin-kit/src");

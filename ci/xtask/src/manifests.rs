@@ -1,6 +1,5 @@
 //! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`.
 
-use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
 
-use crate::workspace::{Match, Plugin, Workspace};
+use crate::workspace::{Plugin, Workspace};
 
 /// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin.
 pub fn write(workspace: &Workspace) -> Result<()> {
@@ -63,7 +62,7 @@ fn render(plugin: &Plugin, image: &str, example: &str) -> Result<String> {
     if example.lines().any(|line| line == "---") {
         bail!("must not have a line `---`: it becomes a part of another document");
     }
-    let Plugin { name, metadata, .. } = plugin;
+    let name = &plugin.name;
     let mut yaml = format!(
         "# Written by `just manifests` from the plugin's Cargo.toml and example.yaml.
 apiVersion: extensions.istio.io/v1alpha1
@@ -73,33 +72,22 @@ metadata:
 spec:
   url: oci://{image}
   pluginName: {name}
-  phase: {:?}
-  priority: {}
-  failStrategy: {:?}
-",
-        metadata.phase, metadata.priority, metadata.fail_strategy,
+"
     );
-    if !metadata.matches.is_empty() {
-        yaml.push_str("  match:\n");
-    }
-    for Match { mode, ports } in &metadata.matches {
-        let _ = writeln!(yaml, "    - mode: {mode:?}");
-        if !ports.is_empty() {
-            yaml.push_str("      ports:\n");
-        }
-        for port in ports {
-            let _ = writeln!(yaml, "        - number: {port}");
-        }
-    }
+    indent(&mut yaml, "  ", &serde_norway::to_string(&plugin.metadata)?);
     yaml.push_str("  pluginConfig:\n");
-    for line in example.lines() {
+    indent(&mut yaml, "    ", example);
+    Ok(yaml)
+}
+
+fn indent(yaml: &mut String, by: &str, text: &str) {
+    for line in text.lines() {
         if !line.is_empty() {
-            yaml.push_str("    ");
+            yaml.push_str(by);
         }
-        yaml.push_str(line.trim_end());
+        yaml.push_str(line);
         yaml.push('\n');
     }
-    Ok(yaml)
 }
 
 #[cfg(test)]
@@ -138,8 +126,7 @@ mod tests {
     #[test]
     fn lists_the_matches() {
         let mut metadata = metadata();
-        metadata["match"] =
-            serde_json::json!([{ "mode": "SERVER", "ports": [80, 443] }, { "mode": "CLIENT" }]);
+        metadata["match"] = serde_json::json!([{ "mode": "SERVER", "ports": [{ "number": 80 }, { "number": 443 }] }, { "mode": "CLIENT" }]);
         let matches = &parsed(metadata, "a: 1\n")["spec"]["match"];
         assert_eq!(matches[0]["mode"], "SERVER");
         assert_eq!(matches[0]["ports"][1]["number"], 443);

@@ -9,18 +9,37 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 
 pub fn create(workspace: &Workspace, name: &str, description: Option<&str>) -> Result<()> {
-    let names = Names::of(name)?;
+    let names = free(workspace, name)?;
     let to = workspace.root.join("plugins").join(name);
-    if to.exists() {
-        bail!("plugins/{name} exists already");
-    }
     let description =
         description.map_or_else(|| format!("What {name} does, in one sentence."), str::to_owned);
     copy(&workspace.template.dir, &to, &names)?;
-    describe(&to.join("Cargo.toml"), &workspace.template.description, &description)?;
-    lock(&workspace.root)?;
+    describe(&to.join("Cargo.toml"), &names.apply(&workspace.template.description), &description)?;
+    if let Err(error) = lock(&workspace.root) {
+        fs::remove_dir_all(&to)?;
+        return Err(error);
+    }
     println!("plugins/{name} is there; next: just build {name}, cargo test -p {name}");
     Ok(())
+}
+
+/// The name, where nothing has it yet.
+fn free(workspace: &Workspace, name: &str) -> Result<Names> {
+    let names = Names::of(name)?;
+    if workspace.root.join("plugins").join(name).exists() {
+        bail!("plugins/{name} exists already");
+    }
+    if is_taken(workspace, name)? {
+        bail!("a crate {name:?} is there already; name it for what it does to a request, such as cors-guard");
+    }
+    Ok(names)
+}
+
+/// Whether `cargo build -p name` would be ambiguous, or the crate would hide one of Rust's own.
+fn is_taken(workspace: &Workspace, name: &str) -> Result<bool> {
+    let lock = fs::read_to_string(workspace.root.join("Cargo.lock")).context("Cargo.lock")?;
+    let line = format!("name = {name:?}");
+    Ok(["alloc", "core", "std", "test"].contains(&name) || lock.lines().any(|locked| locked == line))
 }
 
 /// A name, in the ways in which it is written.
@@ -38,11 +57,6 @@ impl Names {
         };
         if !words.iter().all(is_word) || !kebab.starts_with(|first: char| first.is_ascii_lowercase()) {
             bail!("{kebab:?} must be in kebab-case: lower-case words joined by one '-', such as cors-guard");
-        }
-        if ["template", "test", "core", "std", "plugin-kit", "plugin-testkit", "plugin-cases"]
-            .contains(&kebab)
-        {
-            bail!("{kebab:?} is taken; name it for what it does to a request, such as cors-guard");
         }
         let pascal = words.iter().map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
         Ok(Self { kebab: kebab.to_owned(), snake: words.join("_"), pascal })
@@ -150,10 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_another_crate_is_refused() {
+        let workspace = Workspace::load().unwrap();
+        for name in ["template", "plugin-kit", "serde", "test"] {
+            let error = free(&workspace, name).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("a crate {name:?} is there already")), "{error}");
+        }
+    }
+
+    #[test]
     fn a_plugin_that_exists_is_left_alone() {
         let workspace = Workspace::load().unwrap();
         let name = &workspace.plugins[0].name;
-        let error = create(&workspace, name, None).unwrap_err().to_string();
+        let error = free(&workspace, name).err().unwrap().to_string();
         assert_eq!(error, format!("plugins/{name} exists already"));
     }
 }

@@ -6,7 +6,10 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Ident, ImplItem, ItemImpl, ItemMod, ItemStatic, Macro, Path, Token, UseTree};
+use syn::{
+    Attribute, Ident, ImplItem, ItemImpl, ItemMod, ItemStatic, Macro, Path, Token, TypeParamBound,
+    TypeTraitObject, UseTree,
+};
 
 /// The traits whose `on_*` Envoy calls, by way of the SDK or of the kit.
 const TRAITS: &[&str] = &["HttpContext", "Context", "Plugin"];
@@ -19,6 +22,8 @@ pub struct Source {
     pub implemented: BTreeSet<String>,
     pub statics: Vec<String>,
     pub names_proxy_wasm: bool,
+    /// `dyn HttpContext` or another trait of the SDK.
+    pub has_dyn_context: bool,
     /// Also in the bodies of macros.
     pub has_unsafe: bool,
 }
@@ -76,6 +81,16 @@ impl<'ast> Visit<'ast> for Source {
             _ => {}
         }
         visit::visit_macro(self, call);
+    }
+
+    fn visit_type_trait_object(&mut self, object: &'ast TypeTraitObject) {
+        self.has_dyn_context |= object.bounds.iter().any(|bound| match bound {
+            TypeParamBound::Trait(bound) => {
+                bound.path.segments.last().is_some_and(|name| name.ident.to_string().ends_with("Context"))
+            }
+            _ => false,
+        });
+        visit::visit_type_trait_object(self, object);
     }
 
     fn visit_use_tree(&mut self, tree: &'ast UseTree) {
@@ -145,6 +160,14 @@ mod tests {
             assert!(Source::parse(text).unwrap().names_proxy_wasm, "{text}");
         }
         assert!(!Source::parse("//! Not proxy_wasm.\nuse plugin_kit::headers;").unwrap().names_proxy_wasm);
+    }
+
+    #[test]
+    fn finds_the_traits_of_the_sdk_as_objects() {
+        assert!(Source::parse("fn f(context: &dyn proxy_wasm::traits::Context) {}").unwrap().has_dyn_context);
+        assert!(
+            !Source::parse("fn f(context: &impl Context, text: &dyn Display) {}").unwrap().has_dyn_context
+        );
     }
 
     #[test]

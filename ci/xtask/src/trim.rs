@@ -63,7 +63,7 @@ fn drop_exports(module: &mut Module, callbacks: &[String]) -> Result<()> {
 /// Empties the SDK's default methods that only a vtable refers to.
 ///
 /// The SDK's trait objects keep a hundred getters and setters alive that the SDK never calls through them. A plugin
-/// that uses one calls it directly, and then it stays.
+/// that uses one calls it directly, and then it stays; that none has a `dyn Context` is tested.
 fn empty_unused_defaults(module: &mut Module) {
     let called = called(module);
     let unused: Vec<FunctionId> = module

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{MetadataCommand, Package};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// This checkout.
 pub struct Workspace {
@@ -25,49 +25,60 @@ pub struct Plugin {
     pub metadata: Metadata,
 }
 
-/// `[package.metadata.wasmplugin]`: what Istio is told of a plugin, and its budget.
-#[derive(Clone, Debug, Deserialize)]
+/// `[package.metadata.wasmplugin]`: what Istio is told of a plugin, in Istio's words, and its budget.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     pub phase: Phase,
     pub priority: i32,
     pub fail_strategy: FailStrategy,
-    #[serde(default, rename = "match")]
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
+    /// The budget; Istio is not told.
+    #[serde(skip_serializing)]
     pub max_kib: u64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Phase {
-    UNSPECIFIED_PHASE,
-    AUTHN,
-    AUTHZ,
-    STATS,
+    #[serde(rename = "UNSPECIFIED_PHASE")]
+    Unspecified,
+    Authn,
+    Authz,
+    Stats,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub enum FailStrategy {
-    FAIL_CLOSE,
-    FAIL_OPEN,
-    FAIL_RELOAD,
+    #[serde(rename = "FAIL_CLOSE")]
+    Close,
+    #[serde(rename = "FAIL_OPEN")]
+    Open,
+    #[serde(rename = "FAIL_RELOAD")]
+    Reload,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     pub mode: Mode,
-    #[serde(default)]
-    pub ports: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    pub number: u16,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Mode {
-    CLIENT,
-    SERVER,
-    CLIENT_AND_SERVER,
+    Client,
+    Server,
+    ClientAndServer,
 }
 
 impl Workspace {
