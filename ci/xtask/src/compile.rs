@@ -28,7 +28,7 @@ pub fn compile(workspace: &Workspace, plugin: &Plugin) -> Result<PathBuf> {
     drop(progress);
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
-        bail!("{} does not build", plugin.name);
+        bail!("cargo build failed");
     }
     Ok(target.join(TARGET).join("release").join(plugin.name.replace('-', "_")).with_extension("wasm"))
 }
