@@ -1,0 +1,8 @@
+//! What the testkit says of every plugin, Envoy says too.
+
+#[test]
+fn every_case_holds_in_envoy() {
+    let summary = harness::cases::run_all().unwrap();
+    println!("{summary}");
+    assert!(summary.failures.is_empty(), "\n{summary}");
+}
