@@ -3,6 +3,6 @@
 #[test]
 fn every_case_holds_in_envoy() {
     let summary = harness::cases::run_all().unwrap();
-    println!("{summary}");
     assert!(summary.failures.is_empty(), "\n{summary}");
+    println!("{summary}");
 }

@@ -234,6 +234,8 @@ impl Listener {
             // A test that sends an x-request-id means it.
             "preserve_external_request_id": true,
             "stream_idle_timeout": "0s",
+            // After a refused request Envoy lingers; raw clients wait for the end of the connection.
+            "delayed_close_timeout": "0.05s",
             "route_config": {
                 "name": self.name,
                 "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
@@ -261,6 +263,8 @@ impl Listener {
         json!({
             "name": self.name,
             "traffic_direction": direction,
+            // Else two processes share a fixed port in silence.
+            "enable_reuse_port": self.port == 0,
             "address": socket("127.0.0.1", self.port),
             "filter_chains": [{
                 "filters": [{

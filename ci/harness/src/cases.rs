@@ -26,11 +26,13 @@ pub struct Summary {
     pub skipped: Vec<String>,
     /// What was not as expected, readable.
     pub failures: Vec<String>,
+    /// The end of Envoy's log, where something failed.
+    pub log: String,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plugins, groups, cases, skipped, failures } = self;
+        let Self { plugins, groups, cases, skipped, failures, log } = self;
         writeln!(
             formatter,
             "{cases} cases in {groups} groups of {plugins} plugins: {} failed, {} skipped",
@@ -38,7 +40,8 @@ impl fmt::Display for Summary {
             skipped.len()
         )?;
         skipped.iter().try_for_each(|skipped| writeln!(formatter, "- {skipped}"))?;
-        failures.iter().try_for_each(|failure| writeln!(formatter, "{failure}"))
+        failures.iter().try_for_each(|failure| writeln!(formatter, "{failure}"))?;
+        formatter.write_str(log)
     }
 }
 
@@ -84,6 +87,9 @@ pub fn run(plugins: &[Plugin]) -> Result<Summary> {
         }
     }
     summary.failures.extend(envoy.deaths()?);
+    if !summary.failures.is_empty() {
+        summary.log = format!("The last lines of Envoy's log:\n{}\n", envoy.last_lines());
+    }
     Ok(summary)
 }
 

@@ -31,6 +31,7 @@ mod eventually;
 mod message;
 mod runtime;
 mod upstream;
+mod wire;
 mod workspace;
 
 pub use bootstrap::{Bootstrap, Direction, Listener};

@@ -14,7 +14,7 @@ pub fn run(plugin: &str, port: u16) -> Result<()> {
     let link = Link::new(Plugin::named(plugin)?)?;
     let envoy = serve(std::slice::from_ref(&link), port, &upstream)?;
     let url = format!("http://{}", envoy.address("demo"));
-    println!("{plugin} on {url}, configured by {}", link.plugin.example_yaml().display());
+    println!("{plugin} on {url}, as dist/{plugin}/wasmplugin.yaml says");
     println!("Try          curl -i {url}{}", first_path(&link.plugin));
     println!("Admin        http://{}", envoy.admin());
     println!("Envoy's log  {}", envoy.log_file().display());

@@ -1,14 +1,13 @@
 //! HTTP/1.1 by hand: libraries refuse to send what this client must be able to send.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use plugin_cases::SeenResponse;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use crate::message::Message;
-
-const MOST_HEADERS: usize = 2048;
+use crate::wire::{Incoming, Until};
 
 pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> {
     let (reader, mut writer) = stream.into_split();
@@ -49,102 +48,16 @@ fn encode(message: &Message) -> Vec<u8> {
 }
 
 async fn receive(reader: OwnedReadHalf, bodiless: bool) -> Result<SeenResponse> {
-    let mut incoming = Incoming { reader, bytes: Vec::new() };
+    let mut incoming = Incoming::new(reader);
     loop {
-        let (status, headers) = incoming.head().await?;
+        let head = incoming.head().await?.context("the connection was closed without an answer")?;
+        let status = head.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let status: u16 = str::from_utf8(status)?.parse().with_context(|| format!("not HTTP: {head:?}"))?;
         if (100..200).contains(&status) && status != 101 {
             continue;
         }
         let bodiless = bodiless || matches!(status, 101 | 204 | 304);
-        let body = if bodiless { Vec::new() } else { incoming.body(&headers).await? };
-        return Ok(SeenResponse { status, headers, body });
-    }
-}
-
-struct Incoming {
-    reader: OwnedReadHalf,
-    bytes: Vec<u8>,
-}
-
-impl Incoming {
-    async fn head(&mut self) -> Result<(u16, Vec<(String, Vec<u8>)>)> {
-        loop {
-            let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
-            let mut head = httparse::Response::new(&mut headers);
-            if let httparse::Status::Complete(length) =
-                head.parse(&self.bytes).with_context(|| format!("not HTTP: {}", self.shown()))?
-            {
-                let status = head.code.context("no status")?;
-                let headers = head
-                    .headers
-                    .iter()
-                    .map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()))
-                    .collect();
-                self.bytes.drain(..length);
-                return Ok((status, headers));
-            }
-            ensure!(self.more().await?, "the connection was closed after {:?}", self.shown());
-        }
-    }
-
-    async fn body(&mut self, headers: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
-        let header = |wanted: &str| {
-            headers
-                .iter()
-                .find(|(name, _)| name == wanted)
-                .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-        };
-        if header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-            return self.chunks().await;
-        }
-        if let Some(length) = header("content-length") {
-            let length = length.parse().with_context(|| format!("content-length: {length}"))?;
-            return self.exactly(length).await;
-        }
-        while self.more().await? {}
-        Ok(std::mem::take(&mut self.bytes))
-    }
-
-    async fn chunks(&mut self) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.line().await?;
-            let size = line.split(';').next().unwrap_or_default().trim();
-            let size =
-                usize::from_str_radix(size, 16).with_context(|| format!("size of a chunk: {line:?}"))?;
-            if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(body);
-            }
-            body.extend(self.exactly(size).await?);
-            ensure!(self.line().await?.is_empty(), "a chunk is longer than its size");
-        }
-    }
-
-    async fn line(&mut self) -> Result<String> {
-        loop {
-            if let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\r\n") {
-                let line = self.bytes.drain(..end + 2).take(end).collect();
-                return Ok(String::from_utf8(line)?);
-            }
-            ensure!(self.more().await?, "the connection was closed between chunks");
-        }
-    }
-
-    async fn exactly(&mut self, length: usize) -> Result<Vec<u8>> {
-        while self.bytes.len() < length {
-            if !self.more().await? {
-                bail!("the connection was closed after {} of {length} bytes", self.bytes.len());
-            }
-        }
-        Ok(self.bytes.drain(..length).collect())
-    }
-
-    async fn more(&mut self) -> Result<bool> {
-        Ok(self.reader.read_buf(&mut self.bytes).await? > 0)
-    }
-
-    fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).chars().take(200).collect()
+        let body = if bodiless { Vec::new() } else { incoming.body(&head.headers, Until::Closed).await? };
+        return Ok(SeenResponse { status, headers: head.headers, body });
     }
 }

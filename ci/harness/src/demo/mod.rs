@@ -43,6 +43,9 @@ pub fn run(keep: bool) -> Result<()> {
     }
     screen.deaths(&envoy.deaths()?);
     let outcome = screen.finish();
+    if outcome.is_err() {
+        eprintln!("The last lines of Envoy's log:\n{}", envoy.last_lines());
+    }
     if keep {
         stay(&envoy)?;
     }

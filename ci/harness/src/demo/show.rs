@@ -107,8 +107,10 @@ impl Screen {
             println!("  {arrow} {}", self.paint(DIM, "the upstream saw nothing"));
             return;
         };
-        let authority = if upstream.authority == sent.authority { "" } else { &upstream.authority };
-        println!("  {arrow} upstream saw {} {}  {authority}", upstream.method, upstream.path);
+        println!("  {arrow} upstream saw {} {}", upstream.method, upstream.path);
+        if upstream.authority != sent.authority {
+            self.line('~', "host", upstream.authority.as_bytes(), GREEN);
+        }
         let before = by_name(&sent.headers);
         let after = by_name(&upstream.headers);
         for (name, values) in &after {
@@ -172,6 +174,7 @@ fn by_name(headers: &Lines) -> BTreeMap<String, Vec<&[u8]>> {
 
 fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end();
     let mut shown: String = text.chars().take(WIDEST).map(|c| if c.is_control() { '·' } else { c }).collect();
     if text.chars().count() > WIDEST {
         shown.push('…');

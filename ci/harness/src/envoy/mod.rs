@@ -25,8 +25,8 @@ use crate::message::Message;
 const START: Duration = Duration::from_secs(120);
 const LAST_LINES: usize = 40;
 /// What is in the log when a VM has died.
-const DEATH: [&str; 5] =
-    ["Uncaught RuntimeError", "Proxy-Wasm plugin in-VM backtrace", "wasm trap", "panicked at", "[critical]"];
+const DEATH: [&str; 4] =
+    ["Uncaught RuntimeError", "Proxy-Wasm plugin in-VM backtrace", "wasm trap", "panicked at"];
 
 /// An Envoy process; it ends with this value, and its last log lines are shown where a test panics.
 #[derive(Debug)]
@@ -233,7 +233,8 @@ impl Envoy {
         Ok(signs)
     }
 
-    fn last_lines(&self) -> String {
+    /// The end of the log, for a message about a failure.
+    pub fn last_lines(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
@@ -257,15 +258,22 @@ fn discovered(filter: &Filter) -> Option<&Value> {
     }
 }
 
-/// Lines of the plugin's own log (`wasm log <instance> …`).
+/// The errors that came before Envoy gave up on this plugin. While a plugin is configured its log lines carry only its
+/// `pluginName`, which other instances have too.
 fn about(log: &str, instance: &str) -> Vec<String> {
-    let prefix = format!("wasm log {instance} ");
-    let mut lines: Vec<String> = log
-        .lines()
-        .filter_map(|line| line.split_once(&prefix).map(|(_, message)| message.to_owned()))
-        .collect();
-    lines.dedup();
-    lines
+    let verdict = format!("Plugin {instance} failed to load");
+    let mut errors = Vec::new();
+    for line in log.lines() {
+        if line.ends_with(&verdict) {
+            break;
+        } else if line.contains(" failed to load") {
+            errors.clear();
+        } else if line.contains("[error]") {
+            // [time][thread][level][component] [source:line] message
+            errors.push(line.splitn(3, "] ").last().unwrap_or(line).to_owned());
+        }
+    }
+    errors
 }
 
 fn write_ecds(directory: &Path, filter: &Value, version: u64) -> Result<()> {
@@ -283,4 +291,22 @@ fn write_ecds(directory: &Path, filter: &Value, version: u64) -> Result<()> {
     fs::write(&next, discovery.to_string())?;
     // Envoy watches for renames: it never sees half a file.
     fs::rename(&next, &file).with_context(|| format!("cannot replace {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_plugin_that_was_refused() {
+        let log = "\
+[2026-01-01 00:00:00.000][1][error][wasm] [source/context.cc:1157] wasm log a: invalid configuration: x: no
+[2026-01-01 00:00:00.000][1][critical][wasm] [source/wasm.cc:626] Plugin default.a-1 failed to load
+[2026-01-01 00:00:00.000][1][debug][wasm] [source/wasm.cc:83] Base Wasm created 3 now active
+[2026-01-01 00:00:00.000][1][error][wasm] [source/context.cc:1157] wasm log a: invalid configuration: y: no
+[2026-01-01 00:00:00.000][1][critical][wasm] [source/wasm.cc:626] Plugin default.a-2 failed to load
+";
+        assert_eq!(about(log, "default.a-1"), ["wasm log a: invalid configuration: x: no"]);
+        assert_eq!(about(log, "default.a-2"), ["wasm log a: invalid configuration: y: no"]);
+    }
 }

@@ -1,18 +1,14 @@
 //! An upstream that answers as it is told and remembers what it saw.
 
+mod http1;
+mod http2;
+
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use plugin_cases::{Exchange, SeenRequest};
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,8 +19,6 @@ use crate::runtime::{block_on, spawn};
 
 /// Ties a request that the upstream sees to the one that was sent; taken off what is recorded.
 const CASE_ID: &str = "x-case-id";
-const MOST_HEADERS: usize = 2048;
-const LARGEST_HEADERS: u32 = 1 << 20;
 
 /// An HTTP server in this process: HTTP/1.1, and HTTP/2 where the other side begins with it.
 #[derive(Clone)]
@@ -76,54 +70,27 @@ impl Upstream {
 
 async fn serve(stream: TcpStream, ledger: Arc<Ledger>) {
     let _ = stream.set_nodelay(true);
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().max_headers(MOST_HEADERS);
-    server.http2().max_header_list_size(LARGEST_HEADERS);
-    let service = service_fn(move |request| {
-        let ledger = Arc::clone(&ledger);
-        async move { ledger.answer(request).await }
-    });
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
-}
-
-impl Ledger {
-    async fn answer(
-        &self,
-        request: http::Request<Incoming>,
-    ) -> Result<http::Response<Full<Bytes>>, Infallible> {
-        let (head, body) = request.into_parts();
-        let id = head.headers.get(CASE_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let Ok(body) = body.collect().await else {
-            return Ok(respond(&Reply { status: 400, ..Reply::default() }));
-        };
-        let seen = record(&head, body.to_bytes().to_vec());
-        let answer = id.and_then(|id| lock(&self.answers).get(&id).cloned().map(|reply| (id, reply)));
-        let Some((id, reply)) = answer else {
-            return Ok(respond(&describe(&seen)));
-        };
-        lock(&self.seen).insert(id, seen);
-        Ok(respond(&reply))
+    let mut first = [0; 4];
+    let _ = stream.peek(&mut first).await;
+    if &first == b"PRI " {
+        http2::serve(stream, ledger).await;
+    } else {
+        // What ends a connection early is on the other side, and is seen there.
+        let _ = http1::serve(stream, &ledger).await;
     }
 }
 
-fn record(head: &http::request::Parts, body: Vec<u8>) -> SeenRequest {
-    let host = head.headers.get(http::header::HOST);
-    let authority = head
-        .uri
-        .authority()
-        .map(|authority| authority.as_str().to_owned())
-        .or_else(|| host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()));
-    SeenRequest {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string),
-        authority: authority.unwrap_or_default(),
-        headers: head
-            .headers
-            .iter()
-            .filter(|(name, _)| name.as_str() != CASE_ID && *name != http::header::HOST)
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-            .collect(),
-        body,
+impl Ledger {
+    /// Notes the request and finds its answer.
+    fn answer(&self, mut seen: SeenRequest) -> Reply {
+        let id = seen.headers.iter().position(|(name, _)| name == CASE_ID);
+        let id = id.map(|at| String::from_utf8_lossy(&seen.headers.remove(at).1).into_owned());
+        let answer = id.and_then(|id| lock(&self.answers).get(&id).cloned().map(|reply| (id, reply)));
+        let Some((id, reply)) = answer else {
+            return describe(&seen);
+        };
+        lock(&self.seen).insert(id, seen);
+        reply
     }
 }
 
@@ -150,18 +117,43 @@ fn describe(seen: &SeenRequest) -> Reply {
     }
 }
 
-fn respond(reply: &Reply) -> http::Response<Full<Bytes>> {
-    let mut response = http::Response::builder().status(reply.status);
-    for (name, value) in &reply.headers {
-        response = response.header(name.as_str(), value.as_slice());
-    }
-    response.body(Full::new(reply.body.clone())).unwrap_or_else(|refused| {
-        let mut response = http::Response::new(Full::new(Bytes::from(refused.to_string())));
-        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_what_was_seen() {
+        let upstream = Upstream::start().unwrap();
+        let path = b"/a;b?c=\"<d>\"".to_vec();
+        let sent = Message::post(path, &b"up\0"[..]).header("x-a", b"\xff").header("x-a", b"two");
+        let reply = Reply {
+            status: 418,
+            headers: vec![("x-b".into(), b"\xfe".to_vec())],
+            body: b"down\0"[..].into(),
+        };
+        let seen = upstream.exchange(&Client::new(upstream.address()), &sent, reply).unwrap();
+        let request = seen.upstream.unwrap();
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/a;b?c=\"<d>\""));
+        assert_eq!(request.authority, "shop.example.com");
+        assert_eq!(request.headers[..2], sent.headers[..]);
+        assert_eq!(request.body, b"up\0");
+        assert_eq!(seen.response.status, 418);
+        assert_eq!(seen.response.headers[0], ("x-b".into(), b"\xfe".to_vec()));
+        assert_eq!(seen.response.body, b"down\0");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_described() {
+        let upstream = Upstream::start().unwrap();
+        for client in [Client::new(upstream.address()), Client::http2(upstream.address())] {
+            let seen = client.send(&Message::get("/a").header("x-a", "1")).unwrap();
+            let described: Value = serde_json::from_slice(&seen.body).unwrap();
+            assert_eq!(described["path"], "/a");
+            assert_eq!(described["headers"]["x-a"], json!(["1"]));
+        }
+    }
 }
