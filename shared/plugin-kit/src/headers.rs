@@ -1,8 +1,12 @@
 //! Header maps, bytes first: reading one line is one hostcall, and every value written is checked here.
 
+use std::fmt;
+use std::rc::Rc;
+
 use log::warn;
 use proxy_wasm::types::MapType;
 
+use crate::config::{ConfigError, quoted};
 use crate::hostcalls::{self, Bytes, HostError, HostResult};
 
 /// The request's headers; readable and writable in `on_http_request_headers` only (and readable in `on_log`).
@@ -70,6 +74,49 @@ impl Headers {
             return Err(HostError::BadArgument);
         }
         call(self.0, name, value)
+    }
+}
+
+/// The name of a header that a configuration mentions: a token, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeaderName(Rc<str>);
+
+impl HeaderName {
+    /// A header to read.
+    ///
+    /// # Errors
+    /// Where `name` is not a token (RFC 9110, section 5.6.2).
+    pub fn new(name: &str) -> Result<Self, ConfigError> {
+        if !is_token(name.as_bytes()) {
+            return Err(ConfigError::new(format!("{} is not the name of a header", quoted(name))));
+        }
+        Ok(Self(name.to_ascii_lowercase().into()))
+    }
+
+    /// A header to write.
+    ///
+    /// # Errors
+    /// Where `name` is not a token, or one that frames the message or has a field of its own in a configuration.
+    pub fn writable(name: &str) -> Result<Self, ConfigError> {
+        const REFUSED: [&str; 6] =
+            ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade"];
+        let name = Self::new(name)?;
+        if REFUSED.contains(&name.as_str()) {
+            return Err(ConfigError::new(format!("{} must not be written by a rule", quoted(name.as_str()))));
+        }
+        Ok(name)
+    }
+
+    /// The name, in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 

@@ -3,12 +3,32 @@
 //! The kit knows no plugin and holds no plugin's configuration. It wraps the host so that nothing a client, a
 //! configuration or the host says can panic, and it gives all plugins one vocabulary.
 
+pub mod body;
+pub mod callout;
+pub mod cidr;
+pub mod claims;
+pub mod client_ip;
+pub mod clock;
 pub mod config;
+pub mod cookies;
+pub mod header_ops;
 pub mod headers;
 pub mod hostcalls;
+pub mod matching;
+pub mod metrics;
+pub mod pattern;
+pub mod percent;
 mod plugin;
+pub mod property;
+pub mod query;
+pub mod random;
 pub mod reply;
+pub mod request;
+pub mod shared_data;
 mod shell;
+pub mod source;
+pub mod stream;
+pub mod template;
 
 pub use plugin::{Callbacks, Plugin, root_context};
 #[doc(hidden)]

@@ -12,17 +12,29 @@ pub struct ConfigError {
 impl ConfigError {
     /// A mistake in the value at hand; [`ConfigError::at`] says where that is.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn new(message: impl Into<String>) -> Self {
         Self { path: String::new(), message: message.into() }
     }
 
     /// Prepends one step of the way from the root: a field, or `[index]`.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn at(mut self, step: &str) -> Self {
         let separator =
             if self.path.is_empty() || self.path.starts_with('[') || step.is_empty() { "" } else { "." };
         self.path = [step, separator, &self.path].concat();
         self
+    }
+}
+
+impl ConfigError {
+    #[cold]
+    #[inline(never)]
+    fn at_index(self, index: usize) -> Self {
+        self.at(&format!("[{index}]"))
     }
 }
 
@@ -76,7 +88,7 @@ impl<T> At for Result<T, ConfigError> {
     }
 
     fn at_index(self, index: usize) -> Self {
-        self.map_err(|error| error.at(&format!("[{index}]")))
+        self.map_err(|error| error.at_index(index))
     }
 }
 

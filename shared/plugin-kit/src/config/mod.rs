@@ -4,13 +4,18 @@ mod duration;
 mod error;
 mod mode;
 mod node;
+mod table;
 
+use proxy_wasm::types::BufferType;
 use serde::de::DeserializeOwned;
+
+use crate::hostcalls::{self, Bytes};
 
 pub use duration::Seconds;
 pub use error::{At, ConfigError, quoted};
 pub use mode::Mode;
-use node::Node;
+pub use node::Node;
+pub use table::Table;
 
 /// Reads a plugin's configuration: JSON, as Istio sends it.
 ///
@@ -27,6 +32,12 @@ pub fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, ConfigError> {
     let node: Node =
         serde_json::from_slice(raw).map_err(|invalid| ConfigError::new(format!("not JSON: {invalid}")))?;
     T::deserialize(node)
+}
+
+/// The text of the configuration that is being applied; readable in [`Plugin::new`](crate::Plugin::new) only.
+#[must_use]
+pub fn raw() -> Bytes {
+    hostcalls::buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten().unwrap_or_default()
 }
 
 #[cfg(test)]

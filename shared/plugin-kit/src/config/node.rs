@@ -14,7 +14,10 @@ use serde::forward_to_deserialize_any;
 
 use super::error::{At, ConfigError, quoted};
 
-pub(super) enum Node {
+/// A JSON value; of an object, the members in order.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Node {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -26,6 +29,17 @@ pub(super) enum Node {
 }
 
 impl Node {
+    /// The member of nested objects that a path leads to.
+    #[must_use]
+    pub fn find<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, step| match node {
+            Self::Map(members) => {
+                members.iter().find(|(name, _)| name == step.as_ref()).map(|(_, member)| member)
+            }
+            _ => None,
+        })
+    }
+
     #[allow(clippy::cast_possible_truncation)]
     fn number(number: f64) -> Self {
         /// Beyond this a double no longer names one integer.
@@ -94,8 +108,91 @@ impl<'de> Visitor<'de> for Build {
     }
 }
 
+impl Node {
+    /// What stands here instead of what is expected. Out of line: every field of every configuration has one.
+    #[cold]
+    #[inline(never)]
+    fn unexpected(&self, expected: &dyn Expected) -> ConfigError {
+        let found = match self {
+            Self::Null => Unexpected::Unit,
+            Self::Bool(value) => Unexpected::Bool(*value),
+            Self::Unsigned(value) => Unexpected::Unsigned(*value),
+            Self::Signed(value) => Unexpected::Signed(*value),
+            Self::Fraction(value) => Unexpected::Float(*value),
+            Self::Text(text) => Unexpected::Str(text),
+            Self::List(_) => Unexpected::Seq,
+            Self::Map(_) => Unexpected::Map,
+        };
+        ConfigError::invalid_type(found, expected)
+    }
+
+    #[inline(never)]
+    fn into_members(self, expected: &dyn Expected) -> Result<Members, ConfigError> {
+        match self {
+            Self::Map(members) => match twice(&members) {
+                Some(name) => Err(ConfigError::new("is given twice").at(name)),
+                None => Ok(Members { members: members.into_iter(), value: None }),
+            },
+            other => Err(other.unexpected(expected)),
+        }
+    }
+
+    #[inline(never)]
+    fn into_items(self, expected: &dyn Expected) -> Result<Items, ConfigError> {
+        match self {
+            Self::List(items) => Ok(Items { index: 0, items: items.into_iter() }),
+            other => Err(other.unexpected(expected)),
+        }
+    }
+}
+
+/// Methods that accept one kind of value only. Going through `deserialize_any` everywhere would instantiate every
+/// kind for every type: 150 KiB in path-rewrite.
+macro_rules! only {
+    ($($method:ident: $($kind:ident => $visit:ident),+;)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+            match self {
+                $(Self::$kind(value) => visitor.$visit(value),)+
+                other => Err(other.unexpected(&visitor)),
+            }
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Node {
     type Error = ConfigError;
+
+    only! {
+        deserialize_bool: Bool => visit_bool;
+        deserialize_u8: Unsigned => visit_u64, Signed => visit_i64;
+        deserialize_u16: Unsigned => visit_u64, Signed => visit_i64;
+        deserialize_u32: Unsigned => visit_u64, Signed => visit_i64;
+        deserialize_u64: Unsigned => visit_u64, Signed => visit_i64;
+        deserialize_i64: Unsigned => visit_u64, Signed => visit_i64;
+        deserialize_f64: Unsigned => visit_u64, Signed => visit_i64, Fraction => visit_f64;
+        deserialize_str: Text => visit_string;
+        deserialize_string: Text => visit_string;
+        deserialize_identifier: Text => visit_string;
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        let items = self.into_items(&visitor)?;
+        visitor.visit_seq(items)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        let members = self.into_members(&visitor)?;
+        visitor.visit_map(members)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConfigError> {
+        self.deserialize_map(visitor)
+    }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self {
@@ -105,11 +202,8 @@ impl<'de> Deserializer<'de> for Node {
             Self::Signed(value) => visitor.visit_i64(value),
             Self::Fraction(value) => visitor.visit_f64(value),
             Self::Text(value) => visitor.visit_string(value),
-            Self::List(items) => visitor.visit_seq(Items { index: 0, items: items.into_iter() }),
-            Self::Map(members) => match twice(&members) {
-                Some(name) => Err(ConfigError::new("is given twice").at(name)),
-                None => visitor.visit_map(Members { members: members.into_iter(), value: None }),
-            },
+            list @ Self::List(_) => list.deserialize_seq(visitor),
+            map @ Self::Map(_) => map.deserialize_map(visitor),
         }
     }
 
@@ -146,13 +240,12 @@ impl<'de> Deserializer<'de> for Node {
                     _ => Err(ConfigError::new(format!("expected exactly one of its variants, not {count}"))),
                 }
             }
-            other => other.deserialize_any(visitor),
+            other => Err(other.unexpected(&visitor)),
         }
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        i8 i16 i32 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct ignored_any
     }
 }
 
@@ -245,7 +338,7 @@ impl<'de> VariantAccess<'de> for Content {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, ConfigError> {
-        self.content.unwrap_or(Node::Null).deserialize_any(visitor).at(&self.name)
+        self.content.unwrap_or(Node::Null).deserialize_seq(visitor).at(&self.name)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -253,7 +346,7 @@ impl<'de> VariantAccess<'de> for Content {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
-        self.content.unwrap_or(Node::Null).deserialize_any(visitor).at(&self.name)
+        self.content.unwrap_or(Node::Null).deserialize_map(visitor).at(&self.name)
     }
 }
 

@@ -1,0 +1,83 @@
+//! What `just` calls.
+
+#[cfg(test)]
+mod architecture;
+mod callbacks;
+mod check;
+mod compile;
+mod dist;
+mod imports;
+mod list;
+mod manifests;
+mod names;
+mod new;
+mod progress;
+#[cfg(test)]
+mod sources;
+mod toolchain;
+mod trim;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::workspace::Workspace;
+
+/// Builds, checks and describes the plugins. `just` lists what there is.
+#[derive(Parser)]
+#[command(name = "xtask")]
+enum Command {
+    /// Build plugins into dist/<plugin>/.
+    Build {
+        #[arg(required = true)]
+        plugins: Vec<String>,
+    },
+    /// Build every plugin.
+    BuildAll,
+    /// Check the modules in dist/: imports, exports, paths, size. All plugins where none is named.
+    CheckWasm { plugins: Vec<String> },
+    /// List the plugins.
+    List,
+    /// Install the Rust target that plugins are built for, where it is missing.
+    Target,
+    /// Write manifests/base/<plugin>/wasmplugin.yaml.
+    Manifests {
+        /// Change nothing; fail where a file is not what it would be.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Start a plugin: a copy of ci/template.
+    New {
+        /// In kebab-case, such as cors-guard.
+        name: String,
+        /// One sentence.
+        #[arg(long)]
+        description: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Build { plugins } => dist::build(&workspace, &workspace.select(&plugins)?),
+        Command::BuildAll => dist::build(&workspace, &workspace.select(&[])?),
+        Command::CheckWasm { plugins } => check::check_all(&workspace, &workspace.select(&plugins)?),
+        Command::List => list::print(&workspace),
+        Command::Target => toolchain::ensure_target(&workspace.root),
+        Command::Manifests { check: true } => manifests::check(&workspace),
+        Command::Manifests { check: false } => manifests::write(&workspace),
+        Command::New { name, description } => new::create(&workspace, &name, description.as_deref()),
+    }
+}

@@ -1,0 +1,157 @@
+//! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_norway::Value;
+
+use crate::workspace::{Plugin, Workspace};
+
+/// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin.
+pub fn write(workspace: &Workspace) -> Result<()> {
+    for plugin in &workspace.plugins {
+        let path = committed(workspace, plugin);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        fs::write(&path, wasm_plugin(workspace, plugin)?)?;
+    }
+    Ok(())
+}
+
+/// Compares what is committed with what [`write`] would write.
+pub fn check(workspace: &Workspace) -> Result<()> {
+    let mut stale = Vec::new();
+    for plugin in &workspace.plugins {
+        let path = committed(workspace, plugin);
+        if fs::read_to_string(&path).ok() != Some(wasm_plugin(workspace, plugin)?) {
+            stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
+        }
+    }
+    if !stale.is_empty() {
+        bail!("not what Cargo.toml and example.yaml say, run `just manifests`: {}", stale.join(", "));
+    }
+    Ok(())
+}
+
+fn committed(workspace: &Workspace, plugin: &Plugin) -> PathBuf {
+    workspace.root.join("manifests/base").join(&plugin.name).join("wasmplugin.yaml")
+}
+
+/// The text of a plugin's WasmPlugin.
+pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin) -> Result<String> {
+    let path = plugin.dir.join("example.yaml");
+    let shown = path.strip_prefix(&workspace.root).unwrap_or(&path).display();
+    let example = match fs::read_to_string(&path) {
+        Ok(example) => example,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!(
+                "{shown} is missing: it must hold a pluginConfig that works, for the WasmPlugin and `just run`"
+            )
+        }
+        Err(error) => return Err(error).with_context(|| shown.to_string()),
+    };
+    render(plugin, &workspace.image(plugin), &example).with_context(|| shown.to_string())
+}
+
+fn render(plugin: &Plugin, image: &str, example: &str) -> Result<String> {
+    match serde_norway::from_str(example)? {
+        Value::Mapping(_) => {}
+        _ => bail!("must be a mapping, the pluginConfig; `{{}}` is an empty one"),
+    }
+    if example.lines().any(|line| line == "---") {
+        bail!("must not have a line `---`: it becomes a part of another document");
+    }
+    let name = &plugin.name;
+    let mut yaml = format!(
+        "# Written by `just manifests` from the plugin's Cargo.toml and example.yaml.
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata:
+  name: {name}
+spec:
+  url: oci://{image}
+  pluginName: {name}
+"
+    );
+    indent(&mut yaml, "  ", &serde_norway::to_string(&plugin.metadata)?);
+    yaml.push_str("  pluginConfig:\n");
+    indent(&mut yaml, "    ", example);
+    Ok(yaml)
+}
+
+fn indent(yaml: &mut String, by: &str, text: &str) {
+    for line in text.lines() {
+        if !line.is_empty() {
+            yaml.push_str(by);
+        }
+        yaml.push_str(line);
+        yaml.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Metadata;
+
+    fn plugin(metadata: serde_json::Value) -> Plugin {
+        let metadata = serde_json::from_value::<Metadata>(metadata).unwrap();
+        let (name, version, description) = ("cors-guard".into(), "1.2.3".into(), String::new());
+        Plugin { name, version, description, dir: PathBuf::new(), metadata }
+    }
+
+    fn parsed(metadata: serde_json::Value, example: &str) -> Value {
+        let yaml = render(&plugin(metadata), "example.com/cors-guard:1.2.3", example).unwrap();
+        serde_norway::from_str(&yaml).unwrap()
+    }
+
+    fn metadata() -> serde_json::Value {
+        serde_json::json!({ "phase": "AUTHN", "priority": 100, "failStrategy": "FAIL_CLOSE", "maxKib": 1 })
+    }
+
+    #[test]
+    fn says_what_cargo_toml_says() {
+        let yaml = parsed(metadata(), "a: 1\n");
+        assert_eq!(yaml["metadata"]["name"], "cors-guard");
+        let spec = &yaml["spec"];
+        assert_eq!(spec["url"], "oci://example.com/cors-guard:1.2.3");
+        assert_eq!(spec["pluginName"], "cors-guard");
+        assert_eq!(spec["phase"], "AUTHN");
+        assert_eq!(spec["priority"], 100);
+        assert_eq!(spec["failStrategy"], "FAIL_CLOSE");
+        assert!(spec.get("match").is_none());
+    }
+
+    #[test]
+    fn lists_the_matches() {
+        let mut metadata = metadata();
+        metadata["match"] = serde_json::json!([{ "mode": "SERVER", "ports": [{ "number": 80 }, { "number": 443 }] }, { "mode": "CLIENT" }]);
+        let matches = &parsed(metadata, "a: 1\n")["spec"]["match"];
+        assert_eq!(matches[0]["mode"], "SERVER");
+        assert_eq!(matches[0]["ports"][1]["number"], 443);
+        assert_eq!(matches[1]["mode"], "CLIENT");
+    }
+
+    #[test]
+    fn keeps_the_example_with_its_comments() {
+        let example = "# Why.\nrules:\n  - a: |\n      x\n\n      y\n";
+        let text = render(&plugin(metadata()), "i", example).unwrap();
+        assert!(
+            text.ends_with(
+                "  pluginConfig:\n    # Why.\n    rules:\n      - a: |\n          x\n\n          y\n"
+            ),
+            "{text}"
+        );
+        let config = &parsed(metadata(), example)["spec"]["pluginConfig"];
+        assert_eq!(*config, serde_norway::from_str::<Value>(example).unwrap());
+    }
+
+    #[test]
+    fn an_example_that_is_no_mapping_is_refused() {
+        for example in ["", "- a\n", "# nothing\n"] {
+            let error = render(&plugin(metadata()), "i", example).unwrap_err().to_string();
+            assert!(error.starts_with("must be a mapping"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+# The only commands anyone types, CI included. Without just: ./ci/just RECIPE.
+
+set quiet
+
+xtask := "cargo run --quiet --package xtask --"
+target := env("CARGO_TARGET_DIR", "target")
+
+# List the recipes
+[private]
+default:
+    '{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
+
+# Every request's way through every plugin, in a real Envoy
+[group('try')]
+demo: build-all
+    {{ xtask }} demo
+
+# A plugin's example on :10000, with an echo upstream, until Ctrl-C
+[group('try')]
+run plugin: (build plugin)
+    {{ xtask }} run {{ plugin }}
+
+# The Envoy filter that istiod would make of a WasmPlugin
+[group('try')]
+render wasmplugin: _xtask
+    {{ xtask }} render {{ wasmplugin }}
+
+# The plugins there are
+[group('build')]
+list: _xtask
+    {{ xtask }} list
+
+# dist/<plugin>/plugin.wasm and its WasmPlugin
+[group('build')]
+build +plugins: _xtask
+    {{ xtask }} build {{ plugins }}
+
+# Every plugin into dist/
+[group('build')]
+build-all: _xtask
+    {{ xtask }} build-all
+
+# Whether what is in dist/ loads into Envoy, leaks nothing and is small
+[group('build')]
+check-wasm *plugins: _xtask
+    {{ xtask }} check-wasm {{ plugins }}
+
+# Start a plugin, a copy of ci/template
+[group('write')]
+[positional-arguments]
+new name *flags: _xtask
+    {{ xtask }} new "$@"
+
+# Write manifests/base/ from each plugin's Cargo.toml and example.yaml
+[group('write')]
+manifests *flags: _xtask
+    {{ xtask }} manifests {{ flags }}
+
+# Format
+[group('write')]
+fmt: _toolchain
+    cargo fmt --all
+
+# Everything: native tests, the modules, then the modules in Envoy
+[group('check')]
+test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e
+
+# Native tests, of one crate or of all
+[group('check')]
+test-native crate="": _toolchain
+    cargo test --all-features {{ if crate == "" { "--workspace --exclude e2e" } else { "--package " + crate } }}
+
+# In copies of this checkout: the same module from two directories, and a new plugin that builds and passes its tests
+[group('check')]
+test-copies: _toolchain
+    cargo test --package xtask --test copies -- --ignored
+
+# The modules in a real Envoy
+[group('check')]
+e2e *flags: build-all (build "template")
+    cargo test --package e2e {{ flags }}
+
+# Format, lints, callbacks against code, manifests against Cargo.toml
+[group('check')]
+lint: _toolchain
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+    {{ xtask }} target
+    cargo clippy --locked --package plugin-kit --package template --target wasm32-wasip1 -- -D warnings
+    cargo test --quiet --package xtask --bin xtask architecture
+    {{ xtask }} manifests --check
+
+# Licences, advisories and bans of the dependencies; needs cargo-deny
+[group('check')]
+deny *flags: _toolchain
+    cargo deny {{ flags }} check
+
+# Remove what builds leave; what was installed into .tools/ stays
+[group('write')]
+clean:
+    rm -rf dist
+    cargo clean
+
+# The Rust of rust-toolchain.toml
+[private]
+_toolchain:
+    export RUSTUP_AUTO_INSTALL=0; \
+    { cargo --version && cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1 || { \
+        channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
+        echo "installing Rust $channel with rustup: rust-toolchain.toml asks for it" >&2; \
+        rustup toolchain install --no-self-update --profile minimal --component clippy --component rustfmt "$channel"; }
+
+# What the other recipes call
+[private]
+_xtask: _toolchain
+    [ -e '{{ target }}/debug/xtask' ] || echo "building the tools, once" >&2
+    cargo build --quiet --package xtask

@@ -1,0 +1,89 @@
+//! gRPC calls: the one call site of this repository.
+//!
+//! Envoy first tries to parse the target as a serialized `GrpcService`, and a bare cluster name that happens to parse
+//! (`empty`, `mysvc`, `authorino`) aborts the whole process. So a real `GrpcService` is what is always sent.
+
+use std::time::Duration;
+
+use crate::callout::Token;
+use crate::hostcalls::{self, HostResult};
+
+/// `envoy.config.core.v3.GrpcService` with an `envoy_grpc` target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcService {
+    serialized: Vec<u8>,
+}
+
+impl GrpcService {
+    /// A service behind one of Envoy's clusters.
+    ///
+    /// `authority` is what the server sees; Envoy's own default is the cluster's name, and servers refuse
+    /// `outbound|8081||…`. Empty: host and port of an Istio cluster name, else the name itself.
+    #[must_use]
+    pub fn new(cluster: &str, authority: &str) -> Self {
+        let authority = if authority.is_empty() { authority_of(cluster) } else { authority.to_owned() };
+        // GrpcService.envoy_grpc = 1; EnvoyGrpc.cluster_name = 1, .authority = 2
+        let envoy_grpc = [field(1, cluster.as_bytes()), field(2, authority.as_bytes())].concat();
+        Self { serialized: field(1, &envoy_grpc) }
+    }
+
+    /// Calls a unary method; the answer comes to `on_grpc_call_response`.
+    ///
+    /// # Errors
+    /// Where the cluster is unknown or has no endpoint. No callback will follow: decide now, do not pause.
+    pub fn call(&self, service: &str, method: &str, message: &[u8], timeout: Duration) -> HostResult<Token> {
+        hostcalls::grpc_call(
+            &self.serialized,
+            service,
+            method,
+            message,
+            timeout.max(Duration::from_millis(1)),
+        )
+    }
+}
+
+/// `outbound|8081|subset|host` → `host:8081`.
+fn authority_of(cluster: &str) -> String {
+    let parts: Vec<&str> = cluster.split('|').collect();
+    match parts.as_slice() {
+        ["outbound", port, _, host] => format!("{host}:{port}"),
+        _ => cluster.to_owned(),
+    }
+}
+
+/// A length-delimited protobuf field.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut length = value.len();
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push((length & 0x7f) as u8);
+    bytes.extend(value);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_istio_cluster_gives_the_authority() {
+        assert_eq!(
+            authority_of("outbound|8081||ratelimit.infra.svc.cluster.local"),
+            "ratelimit.infra.svc.cluster.local:8081"
+        );
+        assert_eq!(authority_of("ratelimit"), "ratelimit");
+    }
+
+    #[test]
+    fn the_service_is_protobuf() {
+        assert_eq!(GrpcService::new("c", "a").serialized, b"\x0a\x06\x0a\x01c\x12\x01a");
+    }
+
+    #[test]
+    fn a_long_name_has_a_two_byte_length() {
+        assert_eq!(field(1, &[b'x'; 200])[..3], [0x0a, 0xc8, 0x01]);
+    }
+}

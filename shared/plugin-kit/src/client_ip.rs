@@ -1,0 +1,163 @@
+//! `clientIp`: whose address counts as the client's.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::config::{At, ConfigError};
+use crate::request::Request;
+
+/// How a plugin finds the address of the client. What `clientIp` means is said once per plugin.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClientIp {
+    /// `envoy`: `source.address`, as Envoy itself determined it. `xForwardedFor`: an entry of that header, which a
+    /// client can write too, so count `trustedHops` right.
+    pub source: ClientIpSource,
+    /// With `xForwardedFor`: the Nth address from the right. Default 1.
+    pub trusted_hops: u8,
+    /// How many bits of an IPv4 address make the key. Default 32.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address make the key. Default 64: a client usually has a whole /64.
+    pub ipv6_prefix: u8,
+}
+
+/// Where the address comes from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ClientIpSource {
+    /// `source.address`.
+    #[default]
+    Envoy,
+    /// `x-forwarded-for`.
+    XForwardedFor,
+}
+
+impl Default for ClientIp {
+    fn default() -> Self {
+        Self { source: ClientIpSource::Envoy, trusted_hops: 1, ipv4_prefix: 32, ipv6_prefix: 64 }
+    }
+}
+
+impl ClientIp {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// Where one is out of its range.
+    pub fn check(self) -> Result<Self, ConfigError> {
+        let within = |field: &str, value: u8, from: u8, to: u8| {
+            if (from..=to).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::new(format!("must be from {from} to {to}, not {value}"))).at(field)
+        };
+        within("trustedHops", self.trusted_hops, 1, 32)?;
+        within("ipv4Prefix", self.ipv4_prefix, 0, 32)?;
+        within("ipv6Prefix", self.ipv6_prefix, 0, 128)?;
+        Ok(self)
+    }
+
+    /// The client's address; `None` where there is none, or not enough of `x-forwarded-for`.
+    pub(crate) fn find(&self, request: &Request) -> Option<IpAddr> {
+        let address = match self.source {
+            ClientIpSource::Envoy => peer(&request.property(&["source", "address"])?)?,
+            ClientIpSource::XForwardedFor => {
+                let lines: Vec<&[u8]> = request.header_lines("x-forwarded-for").collect();
+                let all = lines.join(&b',');
+                let hops = usize::from(self.trusted_hops).checked_sub(1)?;
+                entry(all.rsplit(|&byte| byte == b',').nth(hops)?)?
+            }
+        };
+        Some(address.to_canonical())
+    }
+
+    /// The part of an address that makes a key.
+    #[must_use]
+    pub fn key(&self, address: IpAddr) -> String {
+        masked(address, self.ipv4_prefix, self.ipv6_prefix).to_string()
+    }
+}
+
+fn text(raw: &[u8]) -> Option<&str> {
+    std::str::from_utf8(raw).ok().map(str::trim)
+}
+
+/// `10.0.0.1:80`, `[::1]:80`, or an address alone.
+fn peer(raw: &[u8]) -> Option<IpAddr> {
+    let text = text(raw)?;
+    text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok()
+}
+
+/// One entry of `x-forwarded-for`: an address, for some proxies with a port or in brackets.
+fn entry(raw: &[u8]) -> Option<IpAddr> {
+    let text = text(raw)?;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| peer(raw))
+}
+
+/// The network that the first bits of an address name.
+pub(crate) fn masked(address: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let hidden = 32_u32.saturating_sub(ipv4_prefix.into());
+            Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(hidden).unwrap_or(0)).into()
+        }
+        IpAddr::V6(address) => {
+            let hidden = 128_u32.saturating_sub(ipv6_prefix.into());
+            Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(hidden).unwrap_or(0)).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(lines: &[&[u8]], hops: u8) -> Option<String> {
+        let headers: Vec<(&str, &[u8])> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        let rule =
+            ClientIp { source: ClientIpSource::XForwardedFor, trusted_hops: hops, ..ClientIp::default() };
+        Request::detached(&headers).with_client_ip(rule).client_ip().map(|address| address.to_string())
+    }
+
+    #[test]
+    fn envoy_knows_the_peer() {
+        for (property, address) in [
+            ("10.0.0.1:4711", "10.0.0.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("[::ffff:10.0.0.1]:80", "10.0.0.1"),
+        ] {
+            let request = Request::detached(&[]).with_property("source.address", property.as_bytes());
+            assert_eq!(request.client_ip().unwrap().to_string(), address);
+        }
+        assert_eq!(Request::detached(&[]).client_ip(), None);
+    }
+
+    #[test]
+    fn a_forwarded_address_is_counted_from_the_right_over_all_lines() {
+        let lines: [&[u8]; 2] = [b"6.6.6.6, 1.1.1.1", b"2.2.2.2 "];
+        assert_eq!(forwarded(&lines, 1).as_deref(), Some("2.2.2.2"));
+        assert_eq!(forwarded(&lines, 2).as_deref(), Some("1.1.1.1"));
+        assert_eq!(forwarded(&lines, 4), None);
+        assert_eq!(forwarded(&[b"[2001:db8::1]:1234"], 1).as_deref(), Some("2001:db8::1"));
+        assert_eq!(forwarded(&[b"\xff"], 1), None);
+    }
+
+    #[test]
+    fn a_key_is_a_network() {
+        let rule = ClientIp { ipv4_prefix: 24, ..ClientIp::default() };
+        assert_eq!(rule.key("10.1.2.3".parse().unwrap()), "10.1.2.0");
+        assert_eq!(rule.key("2001:db8:1:2:3::4".parse().unwrap()), "2001:db8:1:2::");
+        let all = ClientIp { ipv4_prefix: 0, ipv6_prefix: 0, ..ClientIp::default() };
+        assert_eq!(all.key("10.1.2.3".parse().unwrap()), "0.0.0.0");
+        assert_eq!(all.key("::1".parse().unwrap()), "::");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let rule = ClientIp { ipv4_prefix: 33, ..ClientIp::default() };
+        assert_eq!(rule.check().unwrap_err().to_string(), "ipv4Prefix: must be from 0 to 32, not 33");
+    }
+}

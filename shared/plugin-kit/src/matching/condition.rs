@@ -1,0 +1,304 @@
+//! `match` as a whole.
+
+use serde::Deserialize;
+
+use crate::cidr::Cidr;
+use crate::config::{At, ConfigError, quoted};
+use crate::headers::HeaderName;
+use crate::matching::path::{Captures, PathCondition, PathMatch};
+use crate::matching::text::{NamedMatch, SourceMatch, TextCondition};
+use crate::pattern;
+use crate::query;
+use crate::request::Request;
+use crate::source::Source;
+
+/// Which requests something applies to. The keys are ANDed, the items of a list are ORed, an absent key is true.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Match {
+    /// `:authority`, port and case ignored: `api.example.com`, or `*.example.com` for every name below it.
+    pub hosts: Option<Vec<String>>,
+    /// The method.
+    pub methods: Option<Vec<String>>,
+    /// The path, without query and fragment.
+    pub paths: Option<Vec<PathMatch>>,
+    /// Request headers.
+    pub headers: Option<Vec<NamedMatch>>,
+    /// Query parameters, decoded.
+    pub query: Option<Vec<NamedMatch>>,
+    /// Cookies.
+    pub cookies: Option<Vec<NamedMatch>>,
+    /// The client's address: networks.
+    pub client_ips: Option<Vec<String>>,
+    /// Any other value source.
+    pub values: Option<Vec<SourceMatch>>,
+    /// At least one of these matches.
+    pub any: Option<Vec<Match>>,
+    /// This does not match.
+    pub not: Option<Box<Match>>,
+}
+
+/// How deep `any` and `not` may nest.
+const MAX_DEPTH: usize = 16;
+
+/// A compiled [`Match`].
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    hosts: Option<Vec<Host>>,
+    methods: Option<Vec<Vec<u8>>>,
+    paths: Option<Vec<PathCondition>>,
+    headers: Option<Vec<(HeaderName, TextCondition)>>,
+    query: Option<Vec<(String, TextCondition)>>,
+    cookies: Option<Vec<(String, TextCondition)>>,
+    client_ips: Option<Vec<Cidr>>,
+    values: Option<Vec<(Source, TextCondition)>>,
+    any: Option<Vec<Condition>>,
+    not: Option<Box<Condition>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Exact(Vec<u8>),
+    /// With the dot: `.example.com`.
+    Below(Vec<u8>),
+    Every,
+}
+
+impl Match {
+    /// Compiles the condition.
+    ///
+    /// # Errors
+    /// Points at what is wrong, from the `match` on.
+    pub fn compile(&self) -> Result<Condition, ConfigError> {
+        self.compile_with(pattern::MAX_BYTES)
+    }
+
+    /// [`Match::compile`] with a bound for the regular expressions of paths.
+    ///
+    /// # Errors
+    /// As [`Match::compile`].
+    pub fn compile_with(&self, max_regex_bytes: usize) -> Result<Condition, ConfigError> {
+        self.compile_at(max_regex_bytes, 0)
+    }
+
+    fn compile_at(&self, max_regex_bytes: usize, depth: usize) -> Result<Condition, ConfigError> {
+        if depth > MAX_DEPTH {
+            return Err(ConfigError::new(format!("nested more than {MAX_DEPTH} deep")));
+        }
+        let deeper = depth.saturating_add(1);
+        Ok(Condition {
+            hosts: list("hosts", &self.hosts, |host| Host::new(host))?,
+            methods: list("methods", &self.methods, |method| compile_method(method))?,
+            paths: list("paths", &self.paths, |path| path.compile(max_regex_bytes))?,
+            headers: list("headers", &self.headers, |header| {
+                Ok((HeaderName::new(&header.name).at("name")?, header.compile_operator()?))
+            })?,
+            query: list("query", &self.query, |parameter| {
+                Ok((parameter.name.clone(), parameter.compile_operator()?))
+            })?,
+            cookies: list("cookies", &self.cookies, |cookie| {
+                Ok((cookie.name.clone(), cookie.compile_operator()?))
+            })?,
+            client_ips: list("clientIps", &self.client_ips, |network| Cidr::new(network))?,
+            values: list("values", &self.values, |value| {
+                Ok((Source::new(&value.source).at("source")?, value.compile_operator()?))
+            })?,
+            any: list("any", &self.any, |condition| condition.compile_at(max_regex_bytes, deeper))?,
+            not: match &self.not {
+                Some(condition) => Some(Box::new(condition.compile_at(max_regex_bytes, deeper).at("not")?)),
+                None => None,
+            },
+        })
+    }
+}
+
+fn list<T, U>(
+    field: &str,
+    items: &Option<Vec<T>>,
+    compile: impl Fn(&T) -> Result<U, ConfigError>,
+) -> Result<Option<Vec<U>>, ConfigError> {
+    let Some(items) = items else { return Ok(None) };
+    if items.is_empty() {
+        return Err(ConfigError::new("is empty and would match nothing; leave it out to match everything"))
+            .at(field);
+    }
+    let compiled = items.iter().enumerate().map(|(index, item)| compile(item).at_index(index).at(field));
+    compiled.collect::<Result<_, _>>().map(Some)
+}
+
+fn compile_method(method: &str) -> Result<Vec<u8>, ConfigError> {
+    if !crate::headers::is_token(method.as_bytes()) {
+        return Err(ConfigError::new(format!("{} is not a method", quoted(method))));
+    }
+    Ok(method.to_ascii_uppercase().into_bytes())
+}
+
+impl Host {
+    fn new(text: &str) -> Result<Self, ConfigError> {
+        let lower = text.to_ascii_lowercase();
+        let wrong = |reason: &str| Err(ConfigError::new(format!("{} {reason}", quoted(text))));
+        if lower == "*" {
+            return Ok(Self::Every);
+        }
+        let (below, name) = match lower.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, lower.as_str()),
+        };
+        if name.is_empty() || name.contains('*') {
+            return wrong("is not a host: a name, *.name, or *");
+        }
+        if name.contains('/') || (name.contains(':') && !name.starts_with('[')) {
+            return wrong("must be a host without scheme, port and path");
+        }
+        Ok(if below {
+            Self::Below(format!(".{name}").into_bytes())
+        } else {
+            Self::Exact(name.as_bytes().to_vec())
+        })
+    }
+
+    fn matches(&self, host: &[u8]) -> bool {
+        match self {
+            Self::Exact(name) => host == name,
+            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+            Self::Every => true,
+        }
+    }
+}
+
+impl Condition {
+    /// Whether the request is meant.
+    #[must_use]
+    pub fn matches(&self, request: &Request) -> bool {
+        self.matches_path(request, request.path())
+    }
+
+    /// Whether the request is meant if its path were `path`.
+    #[must_use]
+    pub fn matches_path(&self, request: &Request, path: &[u8]) -> bool {
+        any(&self.paths, |condition| condition.matches(path)) && self.matches_beside_path(request, path)
+    }
+
+    /// What the first path condition that matches caught, where the request is meant if its path were `path`.
+    #[must_use]
+    pub fn capture(&self, request: &Request, path: &[u8]) -> Option<Captures> {
+        let captures = match &self.paths {
+            None => Captures::default(),
+            Some(paths) => paths.iter().find_map(|condition| condition.capture(path))?,
+        };
+        self.matches_beside_path(request, path).then_some(captures)
+    }
+
+    fn matches_beside_path(&self, request: &Request, path: &[u8]) -> bool {
+        any(&self.methods, |method| request.header(":method").is_some_and(|seen| *seen == **method))
+            && any(&self.hosts, |host| host.matches(request.host()))
+            && any(&self.query, |(name, condition)| {
+                condition.holds(|is| {
+                    query::parameters(request.query().unwrap_or_default())
+                        .any(|parameter| *parameter.name() == *name.as_bytes() && is(&parameter.value()))
+                })
+            })
+            && any(&self.headers, |(name, condition)| {
+                condition.holds(|is| request.any_header_line(name.as_str(), is))
+            })
+            && any(&self.cookies, |(name, condition)| condition.holds(|is| request.any_cookie(name, is)))
+            && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
+            && any(&self.values, |(source, condition)| {
+                condition.holds(|is| source.value(request).is_some_and(|value| is(&value)))
+            })
+            && any(&self.any, |condition| condition.matches_path(request, path))
+            && self.not.as_ref().is_none_or(|condition| !condition.matches_path(request, path))
+    }
+
+    /// The conditions on the path, of which one must hold; none at all is no condition.
+    #[must_use]
+    pub fn paths(&self) -> &[PathCondition] {
+        self.paths.as_deref().unwrap_or_default()
+    }
+}
+
+fn any<T>(items: &Option<Vec<T>>, matches: impl FnMut(&T) -> bool) -> bool {
+    items.as_ref().is_none_or(|items| items.iter().any(matches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request::detached(&[
+            (":method", b"GET"),
+            (":path", b"/api/x?debug&v=2"),
+            (":authority", b"API.example.com:8443"),
+            ("x-env", b"prod"),
+            ("x-env", b"test"),
+            ("cookie", b"uid=91"),
+        ])
+        .with_property("source.address", b"10.1.2.3:4711")
+        .with_property("xds.node.metadata.LABELS.version", b"v2")
+    }
+
+    fn matches(json: &str) -> bool {
+        serde_json::from_str::<Match>(json).unwrap().compile().unwrap().matches(&request())
+    }
+
+    #[test]
+    fn each_key_is_a_condition() {
+        for (json, expected) in [
+            (r#"{}"#, true),
+            (r#"{"hosts":["api.example.com"]}"#, true),
+            (r#"{"hosts":["*.example.com"]}"#, true),
+            (r#"{"hosts":["*.com"]}"#, true),
+            (r#"{"hosts":["*"]}"#, true),
+            (r#"{"hosts":["example.com"]}"#, false),
+            (r#"{"hosts":["*.api.example.com"]}"#, false),
+            (r#"{"methods":["GET","POST"]}"#, true),
+            (r#"{"methods":["POST"]}"#, false),
+            (r#"{"paths":[{"prefix":"/api"},{"exact":"/"}]}"#, true),
+            (r#"{"paths":[{"exact":"/api"}]}"#, false),
+            (r#"{"headers":[{"name":"X-Env","oneOf":["test","stage"]}]}"#, true),
+            (r#"{"headers":[{"name":"x-env","exact":"test","invert":true}]}"#, false),
+            (r#"{"headers":[{"name":"x-none","present":false}]}"#, true),
+            (r#"{"query":[{"name":"debug","present":true}]}"#, true),
+            (r#"{"query":[{"name":"v","exact":"3"}]}"#, false),
+            (r#"{"cookies":[{"name":"uid","regex":"^9"}]}"#, true),
+            (r#"{"clientIps":["10.0.0.0/8","2001:db8::/32"]}"#, true),
+            (r#"{"clientIps":["192.168.0.0/16"]}"#, false),
+            (r#"{"values":[{"source":"property:xds.node.metadata.LABELS.version","exact":"v2"}]}"#, true),
+            (r#"{"values":[{"source":"header:x-none","present":false}]}"#, true),
+            (r#"{"any":[{"methods":["POST"]},{"methods":["GET"]}]}"#, true),
+            (r#"{"any":[{"methods":["POST"]}]}"#, false),
+            (r#"{"not":{"methods":["POST"]}}"#, true),
+            (r#"{"not":{}}"#, false),
+            (r#"{"methods":["GET"],"hosts":["other"]}"#, false),
+        ] {
+            assert_eq!(matches(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_pointed_at() {
+        for (json, message) in [
+            (r#"{"paths":[{"exact":"/a"},{"prefix":"b"}]}"#, "paths[1].prefix: \"b\" must start with '/'"),
+            (r#"{"hosts":["a:80"]}"#, "hosts[0]: \"a:80\" must be a host without scheme, port and path"),
+            (r#"{"hosts":["a.*"]}"#, "hosts[0]: \"a.*\" is not a host: a name, *.name, or *"),
+            (
+                r#"{"methods":[]}"#,
+                "methods: is empty and would match nothing; leave it out to match everything",
+            ),
+            (r#"{"methods":["GET "]}"#, "methods[0]: \"GET \" is not a method"),
+            (
+                r#"{"headers":[{"name":"a b","present":true}]}"#,
+                "headers[0].name: \"a b\" is not the name of a header",
+            ),
+            (
+                r#"{"any":[{},{"not":{"clientIps":["x"]}}]}"#,
+                "any[1].not.clientIps[0]: \"x\" is not a network such as 10.0.0.0/8 or 2001:db8::/32",
+            ),
+        ] {
+            let failed = serde_json::from_str::<Match>(json).unwrap().compile().unwrap_err();
+            assert_eq!(failed.to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Conditions on the path, without query and fragment.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::config::{At, ConfigError, quoted};
+use crate::matching::template::PathTemplate;
+use crate::pattern::{self, Pattern};
+
+/// How a path must look.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum PathMatch {
+    /// Is this path.
+    Exact(String),
+    /// Is this path or lies below it: `/api` matches `/api` and `/api/x`, not `/apiary`.
+    Prefix(String),
+    /// Begins with this text: `/api` matches `/apiary` too.
+    StringPrefix(String),
+    /// Ends with this text.
+    Suffix(String),
+    /// Matches this regular expression, unanchored unless you write `^` and `$`.
+    Regex(String),
+    /// Matches this template: `{name}` is one segment, `{name=**}` one or more.
+    Template(String),
+}
+
+/// A compiled [`PathMatch`].
+#[derive(Clone, Debug)]
+pub enum PathCondition {
+    /// Is this path.
+    Exact(Vec<u8>),
+    /// Is this path or lies below it; without a trailing slash.
+    Prefix(Vec<u8>),
+    /// Begins with this text.
+    StringPrefix(Vec<u8>),
+    /// Ends with this text.
+    Suffix(Vec<u8>),
+    /// Matches this regular expression.
+    Regex(Pattern),
+    /// Matches this template.
+    Template(PathTemplate),
+}
+
+impl PathMatch {
+    /// Compiles the condition.
+    ///
+    /// # Errors
+    /// Where a path does not start with `/`, or a regular expression or template is wrong.
+    pub fn compile(&self, max_regex_bytes: usize) -> Result<PathCondition, ConfigError> {
+        let from_root = |text: &str| {
+            if text.starts_with('/') {
+                return Ok(text.as_bytes().to_vec());
+            }
+            Err(ConfigError::new(format!("{} must start with '/'", quoted(text))))
+        };
+        Ok(match self {
+            Self::Exact(text) => PathCondition::Exact(from_root(text).at("exact")?),
+            Self::Prefix(text) => {
+                PathCondition::Prefix(without_slash(&from_root(text).at("prefix")?).to_vec())
+            }
+            Self::StringPrefix(text) => PathCondition::StringPrefix(from_root(text).at("stringPrefix")?),
+            Self::Suffix(text) => PathCondition::Suffix(text.as_bytes().to_vec()),
+            Self::Regex(text) => {
+                PathCondition::Regex(Pattern::new(text, false, max_regex_bytes).at("regex")?)
+            }
+            Self::Template(text) => PathCondition::Template(PathTemplate::new(text).at("template")?),
+        })
+    }
+
+    /// [`PathMatch::compile`] with the usual bound for regular expressions.
+    ///
+    /// # Errors
+    /// As [`PathMatch::compile`].
+    pub fn compile_default(&self) -> Result<PathCondition, ConfigError> {
+        self.compile(pattern::MAX_BYTES)
+    }
+}
+
+impl PathCondition {
+    /// Whether the path is as said.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => path == text,
+            Self::Prefix(prefix) => below(path, prefix).is_some(),
+            Self::StringPrefix(text) => path.starts_with(text),
+            Self::Suffix(text) => path.ends_with(text),
+            Self::Regex(pattern) => pattern.is_match(path),
+            Self::Template(template) => template.capture(path).is_some(),
+        }
+    }
+
+    /// What the groups of a regular expression or the variables of a template caught; `None` where it does not match.
+    #[must_use]
+    pub fn capture(&self, path: &[u8]) -> Option<Captures> {
+        match self {
+            Self::Regex(pattern) => {
+                let groups = pattern.captures_from(path, 0)?;
+                Some(Captures::of_pattern(pattern, path, &groups))
+            }
+            Self::Template(template) => {
+                let values = template.capture(path)?;
+                let named =
+                    template.names().map(str::to_owned).zip(values.iter().map(|value| value.to_vec()));
+                Some(Captures { numbered: Vec::new(), named: named.collect() })
+            }
+            other => other.matches(path).then(Captures::default),
+        }
+    }
+
+    /// The names that [`PathCondition::capture`] knows.
+    #[must_use]
+    pub fn names(&self) -> Vec<Cow<'_, str>> {
+        match self {
+            Self::Regex(pattern) => {
+                let numbered =
+                    pattern.group_names().enumerate().map(|(number, _)| Cow::Owned(number.to_string()));
+                numbered.chain(pattern.group_names().flatten().map(Cow::Borrowed)).collect()
+            }
+            Self::Template(template) => template.names().map(Cow::Borrowed).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What a path was caught into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    numbered: Vec<Vec<u8>>,
+    named: Vec<(String, Vec<u8>)>,
+}
+
+impl Captures {
+    /// The groups of one match of a pattern; a group that took no part is empty.
+    #[must_use]
+    pub fn of_pattern(pattern: &Pattern, haystack: &[u8], groups: &[Option<std::ops::Range<usize>>]) -> Self {
+        let text = |group: &Option<std::ops::Range<usize>>| {
+            group.clone().and_then(|range| haystack.get(range)).unwrap_or_default().to_vec()
+        };
+        let numbered: Vec<Vec<u8>> = groups.iter().map(text).collect();
+        let named = pattern.group_names().zip(&numbered);
+        let named = named.filter_map(|(name, value)| Some((name?.to_owned(), value.clone()))).collect();
+        Self { numbered, named }
+    }
+
+    /// What the group or variable of this name or number caught; empty where there is none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &[u8] {
+        if let Ok(number) = name.parse::<usize>() {
+            return self.numbered.get(number).map(Vec::as_slice).unwrap_or_default();
+        }
+        self.named
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
+            .unwrap_or_default()
+    }
+}
+
+/// A prefix of whole segments has no trailing slash: `/` becomes the empty text, which every path lies below.
+#[must_use]
+pub(crate) fn without_slash(prefix: &[u8]) -> &[u8] {
+    prefix.strip_suffix(b"/").unwrap_or(prefix)
+}
+
+/// What follows `prefix` in `path`, where `path` is the prefix or lies below it: nothing, or from a `/` on.
+#[must_use]
+pub fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(json: &str) -> PathCondition {
+        serde_json::from_str::<PathMatch>(json).unwrap().compile_default().unwrap()
+    }
+
+    #[test]
+    fn each_kind_says_what_it_means() {
+        for (json, path, matches) in [
+            (r#"{"exact":"/a"}"#, "/a", true),
+            (r#"{"exact":"/a"}"#, "/a/", false),
+            (r#"{"prefix":"/api"}"#, "/api", true),
+            (r#"{"prefix":"/api"}"#, "/api/", true),
+            (r#"{"prefix":"/api"}"#, "/api/x", true),
+            (r#"{"prefix":"/api"}"#, "/apiary", false),
+            (r#"{"prefix":"/api/"}"#, "/api", true),
+            (r#"{"prefix":"/"}"#, "/anything", true),
+            (r#"{"stringPrefix":"/api"}"#, "/apiary", true),
+            (r#"{"suffix":".php"}"#, "/a.php", true),
+            (r#"{"regex":"banana/([0-9]*)"}"#, "/xbanana/", true),
+            (r#"{"template":"/users/{id}"}"#, "/users/1", true),
+            (r#"{"template":"/users/{id}"}"#, "/users/1/2", false),
+        ] {
+            assert_eq!(condition(json).matches(path.as_bytes()), matches, "{json} {path}");
+        }
+    }
+
+    #[test]
+    fn groups_are_found_by_number_and_by_name() {
+        let caught = condition(r#"{"regex":"^/(?<lang>[a-z]+)/(x)?"}"#).capture(b"/de/").unwrap();
+        assert_eq!(
+            (caught.get("0"), caught.get("1"), caught.get("lang")),
+            (&b"/de/"[..], &b"de"[..], &b"de"[..])
+        );
+        assert_eq!((caught.get("2"), caught.get("9"), caught.get("none")), (&b""[..], &b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn the_names_of_groups_are_known_beforehand() {
+        assert_eq!(condition(r#"{"regex":"(?<a>x)(y)"}"#).names(), ["0", "1", "2", "a"]);
+        assert_eq!(condition(r#"{"template":"/{a}/{b=**}"}"#).names(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_path_starts_with_a_slash() {
+        for (json, message) in [
+            (r#"{"exact":"a"}"#, "exact: \"a\" must start with '/'"),
+            (r#"{"prefix":""}"#, "prefix: \"\" must start with '/'"),
+        ] {
+            let failed = serde_json::from_str::<PathMatch>(json).unwrap().compile_default().unwrap_err();
+            assert_eq!(failed.to_string(), message);
+        }
+    }
+}

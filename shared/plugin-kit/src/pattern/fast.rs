@@ -1,0 +1,31 @@
+//! The engine `regex`, on bytes, without Unicode tables.
+
+use std::ops::Range;
+
+use regex::bytes::RegexBuilder;
+
+pub use regex::bytes::Regex;
+
+/// Memory for one compiled expression; 1 MiB holds every sensible one.
+const SIZE_LIMIT: usize = 1 << 20;
+
+pub fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .case_insensitive(ignore_case)
+        .size_limit(SIZE_LIMIT)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+pub fn is_match(regex: &Regex, haystack: &[u8]) -> bool {
+    regex.is_match(haystack)
+}
+
+pub fn captures_from(regex: &Regex, haystack: &[u8], start: usize) -> Option<Vec<Option<Range<usize>>>> {
+    if start > haystack.len() {
+        return None;
+    }
+    let captures = regex.captures_at(haystack, start)?;
+    Some(captures.iter().map(|group| group.map(|group| group.range())).collect())
+}

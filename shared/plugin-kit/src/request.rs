@@ -1,0 +1,221 @@
+//! The request as it was before the plugin touched it.
+//!
+//! Each part is read from the proxy once, when it is first wanted: a header is one hostcall, all headers cost many
+//! times that. What was read stays readable in later phases, where the proxy no longer has it.
+
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::client_ip::ClientIp;
+use crate::cookies::cookies;
+use crate::headers::REQUEST;
+use crate::hostcalls::Bytes;
+use crate::{property, query};
+
+/// The name of a header and its first line.
+type FirstLine = (Rc<str>, Option<Rc<[u8]>>);
+
+/// A view of one request.
+#[derive(Debug, Default)]
+pub struct Request {
+    client_ip_rule: ClientIp,
+    /// A request that is not in the proxy: `pairs` and `properties` are all there is.
+    detached: bool,
+    properties: Vec<(String, Bytes)>,
+    target: OnceCell<Bytes>,
+    host: OnceCell<Bytes>,
+    client_ip: OnceCell<Option<IpAddr>>,
+    pairs: OnceCell<Vec<(Bytes, Bytes)>>,
+    first_lines: RefCell<Vec<FirstLine>>,
+}
+
+impl Request {
+    /// The request that the proxy is handling now.
+    #[must_use]
+    pub fn current(client_ip_rule: ClientIp) -> Self {
+        Self { client_ip_rule, ..Self::default() }
+    }
+
+    /// A request that is not in the proxy, for tests and tools; names in lower case.
+    #[must_use]
+    pub fn detached(headers: &[(&str, &[u8])]) -> Self {
+        let pairs: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+        Self { detached: true, pairs: OnceCell::from(pairs), ..Self::default() }
+    }
+
+    /// Gives a detached request a property, its path joined by dots.
+    #[must_use]
+    pub fn with_property(mut self, path: &str, value: &[u8]) -> Self {
+        self.properties.push((path.to_owned(), value.to_vec()));
+        self
+    }
+
+    /// Says how a detached request's client address is found.
+    #[must_use]
+    pub fn with_client_ip(mut self, rule: ClientIp) -> Self {
+        self.client_ip_rule = rule;
+        self
+    }
+
+    /// `:path` as it is: path, query, and whatever else the client put there. Empty where there is none.
+    pub fn target(&self) -> &[u8] {
+        self.target.get_or_init(|| self.read(":path"))
+    }
+
+    /// The path without query and fragment.
+    pub fn path(&self) -> &[u8] {
+        query::split(self.target()).0
+    }
+
+    /// The query without its `?`.
+    pub fn query(&self) -> Option<&[u8]> {
+        query::split(self.target()).1
+    }
+
+    /// The decoded value of the first query parameter of this name.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        query::first(self.query()?, name.as_bytes())
+    }
+
+    /// `:authority` in lower case, without port and trailing dot.
+    pub fn host(&self) -> &[u8] {
+        self.host.get_or_init(|| host_of(&self.read(":authority")))
+    }
+
+    /// The first line of a header.
+    pub fn header(&self, name: &str) -> Option<Rc<[u8]>> {
+        if let Some(pairs) = self.pairs.get() {
+            return pairs
+                .iter()
+                .find(|(seen, _)| seen == name.as_bytes())
+                .map(|(_, value)| value.as_slice().into());
+        }
+        if let Some((_, value)) = self.first_lines.borrow().iter().find(|(seen, _)| **seen == *name) {
+            return value.clone();
+        }
+        let value: Option<Rc<[u8]>> = REQUEST.get(name).map(Into::into);
+        self.first_lines.borrow_mut().push((name.into(), value.clone()));
+        value
+    }
+
+    /// Whether a line of this header is as wanted. One line is the usual case and costs one hostcall when it is.
+    pub fn any_header_line(&self, name: &str, mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
+        let Some(first) = self.header(name) else { return false };
+        wanted(&first) || self.header_lines(name).skip(1).any(wanted)
+    }
+
+    /// Every line of a header, in order.
+    pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let pairs = self.pairs.get_or_init(|| REQUEST.pairs());
+        pairs.iter().filter(move |(seen, _)| seen == name.as_bytes()).map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether a cookie of this name, of all there are, is as wanted.
+    pub fn any_cookie(&self, name: &str, mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
+        self.any_header_line("cookie", |line| {
+            cookies(line).any(|(seen, value)| seen == name.as_bytes() && wanted(value))
+        })
+    }
+
+    /// The first cookie of this name.
+    pub fn cookie(&self, name: &str) -> Option<Bytes> {
+        let mut found = None;
+        self.any_cookie(name, |value| {
+            found = Some(value.to_vec());
+            true
+        });
+        found
+    }
+
+    /// Whether this is a gRPC request.
+    pub fn is_grpc(&self) -> bool {
+        self.header("content-type").is_some_and(|value| {
+            value.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
+        })
+    }
+
+    /// The client's address, by the plugin's `clientIp` rule.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        *self.client_ip.get_or_init(|| self.client_ip_rule.find(self))
+    }
+
+    /// The client's address as a key, masked as the `clientIp` rule says.
+    pub fn client_ip_key(&self) -> Option<String> {
+        Some(self.client_ip_rule.key(self.client_ip()?))
+    }
+
+    /// A property, its path joined by dots for detached requests.
+    pub fn property(&self, path: &[&str]) -> Option<Bytes> {
+        if !self.detached {
+            return property::get(path);
+        }
+        let path = path.join(".");
+        self.properties.iter().find(|(seen, _)| *seen == path).map(|(_, value)| value.clone())
+    }
+
+    fn read(&self, pseudo: &str) -> Bytes {
+        if self.pairs.get().is_some() {
+            return self.header(pseudo).map(|value| value.to_vec()).unwrap_or_default();
+        }
+        REQUEST.get(pseudo).unwrap_or_default()
+    }
+}
+
+/// Cuts port and trailing dot off an authority and lower-cases it; `[::1]:80` gives `[::1]`.
+fn host_of(authority: &[u8]) -> Bytes {
+    let end = match authority.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !authority.ends_with(b"]") => colon,
+        _ => authority.len(),
+    };
+    let host = authority.get(..end).unwrap_or(authority);
+    host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_no_port_no_dot_and_no_capitals() {
+        for (authority, host) in [
+            ("Shop.Example.com:8443", "shop.example.com"),
+            ("shop.example.com.", "shop.example.com"),
+            ("shop.example.com.:80", "shop.example.com"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(authority.as_bytes()), host.as_bytes(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn every_cookie_of_every_line_counts() {
+        let request = Request::detached(&[("cookie", b"a=1; b=2"), ("cookie", b"a=3")]);
+        assert!(request.any_cookie("a", |value| value == b"3"));
+        assert_eq!(request.cookie("a").as_deref(), Some(&b"1"[..]));
+        assert_eq!(request.cookie("c"), None);
+    }
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        for (value, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;a=b", true),
+            ("application/grpc-web", false),
+            ("text/plain", false),
+        ] {
+            assert_eq!(Request::detached(&[("content-type", value.as_bytes())]).is_grpc(), grpc, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_path_has_an_empty_one() {
+        let request = Request::detached(&[(":method", b"CONNECT")]);
+        assert_eq!((request.path(), request.query()), (&b""[..], None));
+    }
+}

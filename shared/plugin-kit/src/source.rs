@@ -1,0 +1,313 @@
+//! Value sources: where a value comes from, written as text: `header:x-tenant`, `claim:sub`, `clientIp`, …
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+use crate::claims;
+use crate::config::{At, ConfigError, quoted};
+use crate::headers::{HeaderName, is_token};
+use crate::hostcalls::Bytes;
+use crate::request::Request;
+
+/// The sources that have an argument after a colon, and those that have none.
+const KNOWN: &str = "header:NAME, cookie:NAME, query:NAME, claim:PATH, property:a.b.c, env:NAME, literal:TEXT, path, \
+                     pathSegment:N, host, method, scheme, clientIp, requestId, traceId";
+
+/// A compiled value source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `header:NAME`: the first line.
+    Header(HeaderName),
+    /// `cookie:NAME`: the first cookie of that name.
+    Cookie(String),
+    /// `query:NAME`: the first parameter of that name, percent-decoded.
+    Query(String),
+    /// `claim:PATH`: a claim that jwt-authn, or Envoy's own `jwt_authn`, verified; dots nest.
+    Claim(Vec<String>),
+    /// `property:a.b.c`: a property that is text.
+    Property(Vec<String>),
+    /// `env:NAME` (read at configure time) and `literal:TEXT`.
+    Literal(Bytes),
+    /// `path`: without query and fragment.
+    Path,
+    /// `pathSegment:N`: 1 is the first.
+    PathSegment(usize),
+    /// `host`: lower case, without port.
+    Host,
+    /// `method`.
+    Method,
+    /// `scheme`.
+    Scheme,
+    /// `clientIp`: the address as a key, masked as the plugin's `clientIp` says.
+    ClientIp,
+    /// `requestId`: `x-request-id`.
+    RequestId,
+    /// `traceId`: of `traceparent`, `b3` or `x-b3-traceid`.
+    TraceId,
+}
+
+impl Source {
+    /// Reads a value source.
+    ///
+    /// # Errors
+    /// Where it is unknown, or its argument is missing or wrong.
+    pub fn new(text: &str) -> Result<Self, ConfigError> {
+        let wrong = |message: String| Err(ConfigError::new(message));
+        match text.split_once(':') {
+            None => Ok(match text {
+                "path" => Self::Path,
+                "host" => Self::Host,
+                "method" => Self::Method,
+                "scheme" => Self::Scheme,
+                "clientIp" => Self::ClientIp,
+                "requestId" => Self::RequestId,
+                "traceId" => Self::TraceId,
+                _ => return wrong(format!("{} is not a value source; known are {KNOWN}", quoted(text))),
+            }),
+            Some((kind, "")) if kind != "literal" => {
+                wrong(format!("{} needs a name after the colon", quoted(kind)))
+            }
+            Some(("header", name)) => HeaderName::new(name).map(Self::Header),
+            Some(("cookie", name)) if is_token(name.as_bytes()) => Ok(Self::Cookie(name.to_owned())),
+            Some(("cookie", name)) => wrong(format!("{} is not the name of a cookie", quoted(name))),
+            Some(("query", name)) => Ok(Self::Query(name.to_owned())),
+            Some(("claim", path)) => Ok(Self::Claim(path.split('.').map(str::to_owned).collect())),
+            Some(("property", path)) => Ok(Self::Property(path.split('.').map(str::to_owned).collect())),
+            Some(("env", name)) => Ok(Self::Literal(environment(name))),
+            Some(("literal", text)) => Ok(Self::Literal(text.as_bytes().to_vec())),
+            Some(("pathSegment", number)) => match number.parse() {
+                Ok(number) if number > 0 => Ok(Self::PathSegment(number)),
+                _ => wrong(format!("pathSegment counts from 1, {} is not such a number", quoted(number))),
+            },
+            Some((kind, _)) => wrong(format!("{} is not a value source; known are {KNOWN}", quoted(kind))),
+        }
+    }
+
+    /// The value, if it is there and not empty.
+    #[must_use]
+    pub fn value(&self, request: &Request) -> Option<Bytes> {
+        let value = match self {
+            Self::Header(name) => request.header(name.as_str())?.to_vec(),
+            Self::Cookie(name) => request.cookie(name)?,
+            Self::Query(name) => request.query_value(name)?.into_owned(),
+            Self::Claim(path) => claims::get(request, path)?,
+            Self::Property(path) => property(request, path)?,
+            Self::Literal(text) => text.clone(),
+            Self::Path => request.path().to_vec(),
+            Self::PathSegment(number) => request.path().split(|&byte| byte == b'/').nth(*number)?.to_vec(),
+            Self::Host => request.host().to_vec(),
+            Self::Method => request.header(":method")?.to_vec(),
+            Self::Scheme => request.header(":scheme")?.to_vec(),
+            Self::ClientIp => request.client_ip_key()?.into_bytes(),
+            Self::RequestId => request.header("x-request-id")?.to_vec(),
+            Self::TraceId => trace_id(request)?,
+        };
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+fn environment(name: &str) -> Bytes {
+    std::env::var(name).unwrap_or_default().into_bytes()
+}
+
+fn property(request: &Request, path: &[String]) -> Option<Bytes> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    request.property(&path)
+}
+
+/// The trace id of `traceparent` (W3C Trace Context), `b3`, or `x-b3-traceid`.
+fn trace_id(request: &Request) -> Option<Bytes> {
+    let hex = |id: &[u8], lengths: &[usize]| {
+        let valid = lengths.contains(&id.len())
+            && id.iter().all(u8::is_ascii_hexdigit)
+            && id.iter().any(|&digit| digit != b'0');
+        valid.then(|| id.to_ascii_lowercase())
+    };
+    let part = |header: &str, number: usize| {
+        let value = request.header(header)?;
+        value.split(|&byte| byte == b'-').nth(number).map(<[u8]>::to_vec)
+    };
+    part("traceparent", 1)
+        .and_then(|id| hex(&id, &[32]))
+        .or_else(|| part("b3", 0).and_then(|id| hex(&id, &[16, 32])))
+        .or_else(|| part("x-b3-traceid", 0).and_then(|id| hex(&id, &[16, 32])))
+}
+
+/// One value source or a list of them, as a configuration writes it; of a list the first that yields a value counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceList(pub Vec<String>);
+
+impl SourceList {
+    /// Compiles every source.
+    ///
+    /// # Errors
+    /// Where one is wrong, or there is none.
+    pub fn compile(&self) -> Result<Sources, ConfigError> {
+        if self.0.is_empty() {
+            return Err(ConfigError::new("needs at least one value source"));
+        }
+        let compile = |(index, text): (usize, &String)| match self.0.len() {
+            1 => Source::new(text),
+            _ => Source::new(text).at_index(index),
+        };
+        self.0.iter().enumerate().map(compile).collect::<Result<_, _>>().map(Sources)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = SourceList;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a value source or a list of them")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<SourceList, E> {
+                Ok(SourceList(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<SourceList, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = items.next_element()? {
+                    texts.push(text);
+                }
+                Ok(SourceList(texts))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SourceList {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SourceList".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A value source, or a list of which the first that yields a value counts.",
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+        })
+    }
+}
+
+/// Compiled value sources; the first that yields a value counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources(Vec<Source>);
+
+impl Sources {
+    /// The value of the first source that has one.
+    #[must_use]
+    pub fn value(&self, request: &Request) -> Option<Bytes> {
+        self.0.iter().find_map(|source| source.value(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request::detached(&[
+            (":method", b"GET"),
+            (":scheme", b"https"),
+            (":path", b"/a/b%20c?x=1%202&empty="),
+            (":authority", b"Shop:80"),
+            ("x-tenant", b"acme"),
+            ("x-empty", b""),
+            ("cookie", b"uid=9"),
+            ("x-request-id", b"r-1"),
+            ("traceparent", b"00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ])
+        .with_property("source.address", b"10.0.0.1:80")
+        .with_property("xds.node.metadata.LABELS.app", b"shop")
+    }
+
+    fn value(source: &str) -> Option<String> {
+        Source::new(source).unwrap().value(&request()).map(|value| String::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn every_source_has_a_value() {
+        for (source, expected) in [
+            ("header:X-Tenant", "acme"),
+            ("cookie:uid", "9"),
+            ("query:x", "1 2"),
+            ("property:xds.node.metadata.LABELS.app", "shop"),
+            ("literal:a:b", "a:b"),
+            ("path", "/a/b%20c"),
+            ("pathSegment:2", "b%20c"),
+            ("host", "shop"),
+            ("method", "GET"),
+            ("scheme", "https"),
+            ("clientIp", "10.0.0.1"),
+            ("requestId", "r-1"),
+            ("traceId", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ] {
+            assert_eq!(value(source).as_deref(), Some(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        for source in [
+            "header:x-empty",
+            "header:x-none",
+            "query:empty",
+            "cookie:none",
+            "pathSegment:3",
+            "literal:",
+            "claim:sub",
+        ] {
+            assert_eq!(value(source), None, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_trace_id_is_taken_only_when_valid() {
+        for (header, value, expected) in [
+            ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
+            ("traceparent", "junk", None),
+            (
+                "b3",
+                "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
+                Some("80f198ee56343ba864fe8b2a57d3eff7"),
+            ),
+            ("b3", "0", None),
+            ("x-b3-traceid", "463ac35c9f6413ad", Some("463ac35c9f6413ad")),
+        ] {
+            let request = Request::detached(&[(header, value.as_bytes())]);
+            let found = Source::TraceId.value(&request).map(|value| String::from_utf8(value).unwrap());
+            assert_eq!(found.as_deref(), expected, "{header}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_first_source_with_a_value_counts() {
+        let list: SourceList = serde_json::from_str(r#"["header:x-none","query:x"]"#).unwrap();
+        assert_eq!(list.compile().unwrap().value(&request()).unwrap(), b"1 2");
+        let one: SourceList = serde_json::from_str(r#""host""#).unwrap();
+        assert_eq!(one.compile().unwrap().value(&request()).unwrap(), b"shop");
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        for (source, message) in [
+            ("headers:x", "\"headers\" is not a value source; known are "),
+            ("ip", "\"ip\" is not a value source; known are "),
+            ("header:", "\"header\" needs a name after the colon"),
+            ("header:a b", "\"a b\" is not the name of a header"),
+            ("pathSegment:0", "pathSegment counts from 1, \"0\" is not such a number"),
+        ] {
+            let failed = Source::new(source).unwrap_err().to_string();
+            assert!(failed.starts_with(message), "{failed}");
+        }
+        let list = SourceList(vec!["host".into(), "x".into()]);
+        assert!(list.compile().unwrap_err().to_string().starts_with("[1]: \"x\" is not a value source"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Letting a paused request or response go on.
+
+use log::error;
+use proxy_wasm::types::StreamType;
+
+use crate::hostcalls;
+
+/// Resumes the request that `on_http_request_headers` paused.
+pub fn resume_request() {
+    resume(StreamType::HttpRequest);
+}
+
+/// Resumes the response that `on_http_response_headers` paused.
+pub fn resume_response() {
+    resume(StreamType::HttpResponse);
+}
+
+fn resume(stream: StreamType) {
+    if let Err(refused) = hostcalls::continue_stream(stream) {
+        error!("the proxy did not resume: stream={} error={refused:?}", stream as u32);
+    }
+}
