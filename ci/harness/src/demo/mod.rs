@@ -31,7 +31,6 @@ pub fn run(keep: bool) -> Result<()> {
     let envoy = serve(&chain, 0, &upstream)?;
     let client = Client::new(envoy.address("demo"));
     let mut screen = Screen::new();
-    screen.chain(&chain)?;
     for link in &chain {
         let tour = link.plugin.tour_yaml();
         if tour.is_file() {
@@ -42,6 +41,7 @@ pub fn run(keep: bool) -> Result<()> {
         }
     }
     screen.deaths(&envoy.deaths()?);
+    screen.chain(&chain)?;
     let outcome = screen.finish();
     if outcome.is_err() {
         eprintln!("The last lines of Envoy's log:\n{}", envoy.last_lines());

@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io::IsTerminal;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use plugin_cases::{Case, Exchange, Failure};
 
 use crate::chain::Link;
@@ -50,7 +50,7 @@ impl Screen {
     pub fn chain(&self, chain: &[Link]) -> Result<()> {
         let width = chain.iter().map(|link| link.plugin.name.len()).max().unwrap_or_default().max(6);
         let head = format!("{:width$}  {:>7}  {:17}  {:>8}", "plugin", "KiB", "phase", "priority");
-        println!("{}", self.paint(BOLD, &head));
+        println!("\n{}", self.paint(BOLD, &head));
         for link in chain {
             let kib = fs::metadata(&link.module)?.len().div_ceil(1024);
             let priority = link.manifest.priority().map_or("-".into(), |priority| priority.to_string());
@@ -153,10 +153,11 @@ impl Screen {
     pub fn finish(&self) -> Result<()> {
         let Self { shown, failed, .. } = self;
         println!();
+        ensure!(*shown > 0, "no plugin has a tests/tour.yaml");
         if *failed > 0 {
-            bail!("{failed} of {shown} requests did not go as expected");
+            bail!("{failed} failures in {shown} requests");
         }
-        println!("{}", self.paint(GREEN, &format!("✓ {shown} requests, all as expected")));
+        println!("{}", self.paint(GREEN, &format!("✓ every request as expected ({shown})")));
         Ok(())
     }
 }
