@@ -171,26 +171,30 @@ impl Condition {
     /// Whether the request is meant.
     #[must_use]
     pub fn matches(&self, request: &Request) -> bool {
-        self.matches_path(request, request.path())
+        self.matches_path(request, None)
     }
 
-    /// Whether the request is meant if its path were `path`.
+    /// Whether the request is meant if its path were `path`; `None`: the one it has, read when it is needed.
     #[must_use]
-    pub fn matches_path(&self, request: &Request, path: &[u8]) -> bool {
-        any(&self.paths, |condition| condition.matches(path)) && self.matches_beside_path(request, path)
+    pub fn matches_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
+        any(&self.paths, |condition| condition.matches(path.unwrap_or_else(|| request.path())))
+            && self.matches_beside_path(request, path)
     }
 
     /// What the first path condition that matches caught, where the request is meant if its path were `path`.
     #[must_use]
-    pub fn capture(&self, request: &Request, path: &[u8]) -> Option<Captures> {
+    pub fn capture(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
         let captures = match &self.paths {
             None => Captures::default(),
-            Some(paths) => paths.iter().find_map(|condition| condition.capture(path))?,
+            Some(paths) => {
+                let path = path.unwrap_or_else(|| request.path());
+                paths.iter().find_map(|condition| condition.capture(path))?
+            }
         };
         self.matches_beside_path(request, path).then_some(captures)
     }
 
-    fn matches_beside_path(&self, request: &Request, path: &[u8]) -> bool {
+    fn matches_beside_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
         any(&self.methods, |method| request.header(":method").is_some_and(|seen| *seen == **method))
             && any(&self.hosts, |host| host.matches(request.host()))
             && any(&self.query, |(name, condition)| {
