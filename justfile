@@ -51,7 +51,7 @@ check-wasm *plugins: _xtask
 new name *flags: _xtask
     {{ xtask }} new "$@"
 
-# Write manifests/base/ from each plugin's Cargo.toml and example.yaml
+# Write manifests/base/ and the README's table from each plugin's Cargo.toml and example.yaml
 [group('write')]
 manifests *flags: _xtask
     {{ xtask }} manifests {{ flags }}
