@@ -9,6 +9,7 @@ mod gcra;
 mod hash;
 mod headers;
 mod limits;
+mod order;
 mod rate;
 mod reply;
 mod rls;
@@ -290,7 +291,7 @@ impl Filter {
     /// Asks the service, once for all limits that cost the same; those that deny nothing are not waited for.
     fn ask(&mut self, mut asked: Vec<Asked>) -> Action {
         let plugin = Rc::clone(&self.plugin);
-        asked.sort_by_key(|asked| (!asked.holds, asked.cost));
+        order::by_key(&mut asked, |asked| (!asked.holds, asked.cost));
         let mut holds = false;
         while let Some(first) = asked.first() {
             let like = (first.holds, first.cost);
@@ -461,7 +462,7 @@ impl Filter {
         let mut shown = std::mem::take(&mut self.told);
         let checks = self.checks.iter().filter(|check| check.enforce);
         shown.extend(checks.filter_map(|check| Some((check.limit, plugin.shown(check)?))));
-        shown.sort_by_key(|(limit, _)| *limit);
+        order::by_key(&mut shown, |(limit, _)| *limit);
         let shown: Vec<Shown> = shown.into_iter().map(|(_, shown)| shown).collect();
         if plugin.headers == RateLimitHeaders::Ietf {
             // Lists: what the upstream says of its own limits stays.
@@ -507,7 +508,7 @@ impl Compiled {
             }
             stops.push(Stop { limit: check.limit, denied });
         }
-        stops.sort_by_key(|stop| stop.limit);
+        order::by_key(&mut stops, |stop| stop.limit);
         Some(stops)
     }
 

@@ -59,7 +59,6 @@ pub struct Local {
     pub charge: Charge,
     quota: Quota,
     exact: Vec<(Vec<u8>, Quota)>,
-    /// The longest prefix first.
     prefixes: Vec<(Vec<u8>, Quota)>,
     /// Limits of the same key and group lie in the same shard.
     group: u32,
@@ -295,7 +294,6 @@ impl Local {
             }
             list.push((value.as_bytes().to_vec(), quota));
         }
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         let same_key = before.iter().filter(|limit| limit.local().is_some() && limit.key == key).count();
         Ok(Self {
             charge: Charge::compile(limit)?,
@@ -315,7 +313,10 @@ impl Local {
         let Some(first) = first else { return &self.quota };
         let exact = self.exact.iter().find(|(value, _)| value == first);
         exact
-            .or_else(|| self.prefixes.iter().find(|(prefix, _)| first.starts_with(prefix)))
+            .or_else(|| {
+                let fitting = self.prefixes.iter().filter(|(prefix, _)| first.starts_with(prefix));
+                fitting.max_by_key(|(prefix, _)| prefix.len())
+            })
             .map_or(&self.quota, |(_, quota)| quota)
     }
 

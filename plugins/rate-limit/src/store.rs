@@ -5,6 +5,7 @@ use plugin_kit::shared_data::{self, Contended};
 
 use crate::engine::{self, Check};
 use crate::hash::Secret;
+use crate::order;
 use crate::rate::Now;
 use crate::table::{ENTRIES, Shard, VERSION};
 
@@ -47,7 +48,7 @@ impl Store {
     /// # Errors
     /// [`Contended`] where it could not be written; then nothing is charged.
     pub fn charge(&self, checks: &mut [Check], now: Now) -> Result<u32, Contended> {
-        checks.sort_by_key(|check| check.shard);
+        order::by_key(checks, |check| check.shard);
         let mut reads = Vec::new();
         for group in checks.chunk_by_mut(|a, b| a.shard == b.shard) {
             let read = self.read(shard_of(group))?;
@@ -80,7 +81,7 @@ impl Store {
     /// # Errors
     /// [`Contended`] where it could not be written.
     pub fn add(&self, checks: &mut [Check], now: Now) -> Result<u32, Contended> {
-        checks.sort_by_key(|check| check.shard);
+        order::by_key(checks, |check| check.shard);
         let mut evicted = 0_u32;
         for group in checks.chunk_by_mut(|a, b| a.shard == b.shard) {
             let gone = self.update(shard_of(group), now, |shard| engine::charge(shard, group, now))?;

@@ -80,7 +80,8 @@ fn a_window_reads_the_wall_clock_too() {
 #[test]
 fn what_no_limit_means_costs_nothing() {
     assert!(cost(r#"{"mode": "off", "maxRequests": 1}"#, 1).is_empty());
-    let elsewhere = limit(r#""key": ["clientIp"], "match": {"paths": [{"exact": "/a"}]}, "requests": 1, "per": "1s""#);
+    let elsewhere =
+        limit(r#""key": ["clientIp"], "match": {"paths": [{"exact": "/a"}]}, "requests": 1, "per": "1s""#);
     assert_eq!(cost(&elsewhere, 1), ["get :path"]);
 }
 
@@ -200,7 +201,8 @@ fn what_was_charged_first_is_taken_back_when_a_second_shard_says_no() {
     let mut taken_back = 0;
     for seed in 0..20 {
         let shared = SharedData::default();
-        let start = || Envoy::builder().shared_data(shared.clone()).seed(seed).start::<RateLimit>(config("s"));
+        let start =
+            || Envoy::builder().shared_data(shared.clone()).seed(seed).start::<RateLimit>(config("s"));
         let (one, other) = (start(), start());
         let request = || Request::get("/").header("x-a", "1").header("x-b", "1");
         // Another worker takes the only one of b between this worker's reads and its writes.
@@ -242,9 +244,8 @@ fn a_spoofed_forwarded_for_changes_nothing() {
 #[test]
 fn ipv6_clients_are_told_apart_by_their_64() {
     let envoy = Envoy::start::<RateLimit>(THREE);
-    let passes = |from: &str| {
-        envoy.exchange(Request::get("/").from(from), Response::new(200)).upstream.is_some()
-    };
+    let passes =
+        |from: &str| envoy.exchange(Request::get("/").from(from), Response::new(200)).upstream.is_some();
     assert_eq!((0..10).filter(|host| passes(&format!("2001:db8:1:2::{host}"))).count(), 3);
     assert!(passes("2001:db8:1:3::1"));
 }
@@ -253,7 +254,10 @@ fn ipv6_clients_are_told_apart_by_their_64() {
 fn a_new_configuration_goes_on_with_the_old_counts() {
     let envoy = Envoy::start::<RateLimit>(THREE);
     assert_eq!(admitted(&envoy, 2), 2);
-    assert!(envoy.reconfigure::<RateLimit>(THREE.replace(r#""requests": 3"#, r#""requests": 3, "enforce": true"#)));
+    assert!(
+        envoy
+            .reconfigure::<RateLimit>(THREE.replace(r#""requests": 3"#, r#""requests": 3, "enforce": true"#))
+    );
     assert_eq!(admitted(&envoy, 3), 1);
 }
 
@@ -338,9 +342,8 @@ fn what_a_response_costs_it_says_itself() {
 
 #[test]
 fn a_client_that_goes_away_is_charged_where_any_response_is() {
-    let envoy = Envoy::start::<RateLimit>(limit(
-        r#""key": [], "requests": 2, "per": "60s", "charge": "response""#,
-    ));
+    let envoy =
+        Envoy::start::<RateLimit>(limit(r#""key": [], "requests": 2, "per": "60s", "charge": "response""#));
     for _ in 0..2 {
         let stream = envoy.request(Request::get("/"));
         assert!(stream.upstream().is_some());
@@ -366,9 +369,8 @@ fn a_client_cannot_ask_for_free_nor_for_more_than_the_most() {
 
 #[test]
 fn a_shadow_counts_and_shows_nothing() {
-    let envoy = Envoy::start::<RateLimit>(limit(
-        r#""key": [], "requests": 1, "per": "60s", "enforce": false"#,
-    ));
+    let envoy =
+        Envoy::start::<RateLimit>(limit(r#""key": [], "requests": 1, "per": "60s", "enforce": false"#));
     let seen: Vec<_> = (0..3).map(|_| get(&envoy).response).collect();
     assert!(seen.iter().all(|response| response.status == 200 && response.header("ratelimit").is_none()));
     assert_eq!(envoy.metric("wasm_filter.rate_limit.component.c.allowed_total"), 1);
@@ -437,7 +439,8 @@ fn a_problem_is_json_and_names_the_policies() {
 #[test]
 fn an_upstreams_own_fields_are_kept() {
     let envoy = Envoy::start::<RateLimit>(THREE);
-    let own = Response::new(200).header("ratelimit", "\"db\";r=1;t=1").header("ratelimit-policy", "\"db\";q=1;w=1");
+    let own =
+        Response::new(200).header("ratelimit", "\"db\";r=1;t=1").header("ratelimit-policy", "\"db\";q=1;w=1");
     let response = envoy.exchange(Request::get("/"), own).response;
     assert_eq!(response.lines("ratelimit"), ["\"db\";r=1;t=1", "\"c\";r=2;t=20"]);
     assert_eq!(response.lines("ratelimit-policy"), ["\"db\";q=1;w=1", "\"c\";q=3;w=60"]);

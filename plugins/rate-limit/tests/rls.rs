@@ -222,10 +222,8 @@ fn limits_that_deny_nothing_are_not_waited_for() {
 
 #[test]
 fn several_limits_are_one_question_and_the_status_tells_which() {
-    let envoy = start(
-        "",
-        r#"{"name": "path", "backend": "rls", "descriptor": [{"key": "path", "value": "path"}]},"#,
-    );
+    let envoy =
+        start("", r#"{"name": "path", "backend": "rls", "descriptor": [{"key": "path", "value": "path"}]},"#);
     let statuses = [field(2, b"\x08\x01"), field(2, b"\x08\x02\x22\x02\x08\x1e")].concat();
     let stream = answered(&envoy, Ok([OVER, &statuses].concat()));
     assert_eq!(stream.local_reply().unwrap().details, "rate_limit_tenant");
