@@ -204,9 +204,9 @@ fn what_was_charged_first_is_taken_back_when_a_second_shard_says_no() {
         let start =
             || Envoy::builder().shared_data(shared.clone()).seed(seed).start::<RateLimit>(config("s"));
         let (one, other) = (start(), start());
-        let request = || Request::get("/").header("x-a", "1").header("x-b", "1");
+        let request = || Request::get("/").header("x-a", "1").header("x-b", "2");
         // Another worker takes the only one of b between this worker's reads and its writes.
-        let only_b = Request::get("/").header("x-b", "1");
+        let only_b = Request::get("/").header("x-b", "2");
         drop(other.exchange(only_b, Response::new(200)));
         let writes: Vec<(String, Vec<u8>)> = shared
             .keys()
