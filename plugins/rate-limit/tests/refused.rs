@@ -131,7 +131,7 @@ const IN_A_LIMIT: &[(&str, &str)] = &[
 
 /// A configuration, and the line without its `invalid configuration: `.
 const MISTAKES: &[(&str, &str)] = &[
-    ("", "no configuration was given; needs limits, or maxRequests and windowSeconds"),
+    ("", "needs limits, or maxRequests and windowSeconds"),
     ("{}", "needs limits, or maxRequests and windowSeconds"),
     ("rules", "not JSON: expected value at line 1 column 1"),
     (
