@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// Asks; `None` where that is not possible, and then no answer will come.
-    pub fn ask(&self, descriptors: &[Vec<(String, Vec<u8>)>], hits: u64) -> Option<Token> {
+    pub fn ask<'a>(&self, descriptors: impl Iterator<Item = &'a [u8]>, hits: u64) -> Option<Token> {
         let message = rls::request(&self.domain, descriptors, hits);
         match self.grpc.call(rls::SERVICE, rls::METHOD, &message, self.timeout) {
             Ok(token) => Some(token),

@@ -50,7 +50,7 @@ impl Cost {
     }
 
     /// The cost, with what `read` gives for a header. `least`: 1 where clients write the header, as 0 would be free.
-    pub fn of(&self, read: impl FnOnce(&str) -> Option<Vec<u8>>, least: u64) -> u64 {
+    pub fn of(&self, read: &dyn Fn(&str) -> Option<Vec<u8>>, least: u64) -> u64 {
         match self {
             Self::Fixed(cost) => *cost,
             Self::Header { name, default, max } => {
@@ -112,7 +112,7 @@ mod tests {
 
     fn said(value: &[u8], least: u64) -> u64 {
         let cost = Cost::Header { name: HeaderName::new("x-cost").unwrap(), default: 2, max: 50 };
-        cost.of(|name| (name == "x-cost").then(|| value.to_vec()), least)
+        cost.of(&|name| (name == "x-cost").then(|| value.to_vec()), least)
     }
 
     #[test]

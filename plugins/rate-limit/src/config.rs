@@ -11,35 +11,35 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 /// The configuration of rate-limit: `limits`, or the short form of `maxRequests` and `windowSeconds`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Config {
     /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing) or `off`. Default `enforce`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub config_revision: String,
     /// Whose counters these are: the same store shares them, whatever the plugin's instance. Default: the instance.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub store: String,
     /// How many keys the table in shared data holds at most, rounded up to a multiple of 32. Its memory is never given
     /// back. Default 65536.
     pub max_keys: Option<u32>,
     /// What `clientIp` means in keys and matches.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub client_ip: ClientIp,
     /// Requests that no limit applies to.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub exempt: Vec<Exempt>,
     /// Every limit whose `match` holds applies; a request that one of them denies is charged to none.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Vec<Limit>,
     /// The rate limit service of the limits with `backend: rls`.
     pub rls: Option<Rls>,
     /// What a denied client gets, and the headers of every response.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub response: Response,
     /// The short form: so many requests of each client address in a window, with `X-RateLimit-*` headers.
     pub max_requests: Option<u64>,
@@ -47,34 +47,52 @@ pub struct Config {
     pub window_seconds: Option<u64>,
 }
 
+plugin_kit::fields!(Config {
+    "mode" => mode,
+    "configRevision" => config_revision,
+    "store" => store,
+    "maxKeys" => max_keys,
+    "clientIp" => client_ip,
+    "exempt" => exempt,
+    "limits" => limits,
+    "rls" => rls,
+    "response" => response,
+    "maxRequests" => max_requests,
+    "windowSeconds" => window_seconds,
+});
+
 /// Requests that are not limited.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Exempt {
     /// Which requests. An empty one is every request.
-    #[serde(rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(rename = "match"))]
     pub matches: Match,
 }
 
+plugin_kit::fields!(Exempt {
+    "match" required => matches,
+});
+
 /// One limit.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Limit {
     /// Unique, `[a-z0-9-]`; the label in metrics and the name of the policy in `RateLimit` headers.
     pub name: String,
     /// Which requests. Absent: all.
-    #[serde(default, rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(default, rename = "match"))]
     pub matches: Match,
     /// What is counted apart: each part is a value source or a list of them. `[]` is one bucket for all requests.
     pub key: Option<Vec<SourceList>>,
     /// What happens where a part of the key has no value: `skip` (the limit does not apply, so a client that can leave
     /// the value out is not limited), `deny`, or `empty` (all such requests share a bucket). Default `skip`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub on_missing_key: OnMissingKey,
     /// Who counts: `local` (this proxy, all of its workers) or `rls` (the rate limit service). Default `local`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub backend: Backend,
     /// `gcra` (even spacing with a burst), `fixedWindow` (aligned to the clock; twice the limit can pass around a
     /// boundary) or `slidingWindow` (two windows, weighted). Default `gcra`.
@@ -90,16 +108,56 @@ pub struct Limit {
     /// Other rates for some values of the first part of the key.
     pub overrides: Option<Vec<Override>>,
     /// `false` counts what it would deny, and denies nothing; clients see nothing of it. Default true.
-    #[serde(default = "yes")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub enforce: bool,
     /// When it is charged: with the `request`, or with the `response`, where a request passes as long as anything is
     /// left, and requests under way at the same time may overdraw. Default `request`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub charge: Charge,
     /// With `charge: response`: which responses are charged. Absent: all, and requests whose client went away too.
     pub charge_when: Option<ChargeWhen>,
     /// With `backend: rls`: the descriptor that the service gets.
     pub descriptor: Option<Vec<DescriptorEntry>>,
+}
+
+plugin_kit::fields!(Limit {
+    "name" required => name,
+    "match" => matches,
+    "key" => key,
+    "onMissingKey" => on_missing_key,
+    "backend" => backend,
+    "algorithm" => algorithm,
+    "requests" => requests,
+    "per" => per,
+    "burst" => burst,
+    "cost" => cost,
+    "overrides" => overrides,
+    "enforce" => enforce,
+    "charge" => charge,
+    "chargeWhen" => charge_when,
+    "descriptor" => descriptor,
+});
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            matches: Match::default(),
+            key: None,
+            on_missing_key: OnMissingKey::default(),
+            backend: Backend::default(),
+            algorithm: None,
+            requests: None,
+            per: None,
+            burst: None,
+            cost: None,
+            overrides: None,
+            enforce: true,
+            charge: Charge::default(),
+            charge_when: None,
+            descriptor: None,
+        }
+    }
 }
 
 /// What happens where a part of a key has no value.
@@ -152,9 +210,9 @@ pub enum Cost {
 }
 
 /// What a request costs, by a header: of the request, or with `charge: response` of the response.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct CostHeader {
     /// The header; a whole number. A request's own cannot go below 1.
     pub header: String,
@@ -164,10 +222,16 @@ pub struct CostHeader {
     pub max: Option<u32>,
 }
 
+plugin_kit::fields!(CostHeader {
+    "header" required => header,
+    "default" => default,
+    "max" => max,
+});
+
 /// Another rate for some values.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Override {
     /// A value of the first part of the key, or a prefix with `*` after it. Exact ones come first, then the longest.
     pub value: String,
@@ -178,6 +242,13 @@ pub struct Override {
     /// With `gcra`. Default: `requests`.
     pub burst: Option<u64>,
 }
+
+plugin_kit::fields!(Override {
+    "value" required => value,
+    "requests" required => requests,
+    "per" => per,
+    "burst" => burst,
+});
 
 /// When a limit is charged.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -192,18 +263,22 @@ pub enum Charge {
 }
 
 /// Which responses are charged.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct ChargeWhen {
     /// These HTTP statuses, 100 to 599.
     pub statuses: Vec<u16>,
 }
 
+plugin_kit::fields!(ChargeWhen {
+    "statuses" required => statuses,
+});
+
 /// One entry of a descriptor.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct DescriptorEntry {
     /// Its key, as the service knows it.
     pub key: String,
@@ -211,26 +286,40 @@ pub struct DescriptorEntry {
     pub value: SourceList,
 }
 
+plugin_kit::fields!(DescriptorEntry {
+    "key" required => key,
+    "value" required => value,
+});
+
 /// A rate limit service: `envoy.service.ratelimit.v3.RateLimitService`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Rls {
     /// The Envoy cluster, HTTP/2: `outbound|PORT||HOST` in Istio.
     pub cluster: String,
     /// What the service sees as `:authority`. Default: host and port of an Istio cluster name.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub authority: String,
     /// The domain, as the service knows it.
     pub domain: String,
     /// How long a request waits at most. Default `20ms`.
     pub timeout: Option<Seconds>,
     /// What happens without an answer that can be used: `allow` or `deny`. Default `allow`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub failure_mode: FailureMode,
     /// With `failureMode: deny`: the HTTP status, 400 to 599. Default 503.
     pub failure_status: Option<u16>,
 }
+
+plugin_kit::fields!(Rls {
+    "cluster" required => cluster,
+    "authority" => authority,
+    "domain" required => domain,
+    "timeout" => timeout,
+    "failureMode" => failure_mode,
+    "failureStatus" => failure_status,
+});
 
 /// What happens without an answer.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -245,9 +334,9 @@ pub enum FailureMode {
 }
 
 /// What a denied client gets, and the headers of every response.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Response {
     /// The HTTP status of a denial, 400 to 599. gRPC clients get `RESOURCE_EXHAUSTED`. Default 429.
     pub status: Option<u16>,
@@ -264,6 +353,15 @@ pub struct Response {
     pub retry_after: Option<bool>,
 }
 
+plugin_kit::fields!(Response {
+    "status" => status,
+    "body" => body,
+    "problemJson" => problem_json,
+    "headers" => headers,
+    "rateLimitHeaders" => rate_limit_headers,
+    "retryAfter" => retry_after,
+});
+
 /// Which headers tell clients what is left.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -276,10 +374,6 @@ pub enum RateLimitHeaders {
     XRateLimit,
     /// None.
     None,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl<'de> Deserialize<'de> for Cost {

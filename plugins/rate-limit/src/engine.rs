@@ -1,18 +1,16 @@
 //! The decision over all limits of a request, on the shards that their keys lie in.
 
-use std::rc::Rc;
-
 use crate::gcra::Denied;
 use crate::rate::{Left, Now, Rate, Slot};
 use crate::table::Shard;
 
 /// One limit, asked for one request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Check {
     /// Which limit, by its place in the configuration.
     pub limit: usize,
     /// Its rate for this key.
-    pub rate: Rc<Rate>,
+    pub rate: Rate,
     /// Where the key lies.
     pub shard: u32,
     /// What it is called there.
@@ -111,7 +109,7 @@ mod tests {
     fn check(key: u64, requests: u64) -> Check {
         Check {
             limit: 0,
-            rate: Rc::new(Rate::gcra(requests, 60 * SECOND, requests).unwrap()),
+            rate: Rate::gcra(requests, 60 * SECOND, requests).unwrap(),
             shard: 0,
             key,
             cost: 1,

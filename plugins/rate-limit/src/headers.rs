@@ -5,10 +5,10 @@ const MAX: u64 = 999_999_999_999_999;
 const SECOND: u64 = 1_000_000_000;
 
 /// One limit, as a client is shown it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
     /// The policy.
-    pub name: String,
+    pub name: &'a str,
     /// How many in each window, and how long that is in seconds; `None`: the service did not say.
     pub policy: Option<(u64, u64)>,
     /// How many are left.
@@ -18,8 +18,8 @@ pub struct Shown {
 }
 
 /// `RateLimit-Policy`; `None` where no policy is known.
-pub fn policies(shown: &[Shown]) -> Option<String> {
-    list(shown, |one| {
+pub fn policies(shown: &[Shown<'_>]) -> Option<String> {
+    list(shown, &|one| {
         let (quota, window) = one.policy?;
         // A window must not be 0.
         let window = if window > 0 { format!(";w={}", window.min(MAX)) } else { String::new() };
@@ -28,15 +28,15 @@ pub fn policies(shown: &[Shown]) -> Option<String> {
 }
 
 /// `RateLimit`.
-pub fn limits(shown: &[Shown]) -> Option<String> {
-    list(shown, |one| {
+pub fn limits(shown: &[Shown<'_>]) -> Option<String> {
+    list(shown, &|one| {
         let reset = one.reset.map_or_else(String::new, |reset| format!(";t={}", reset.min(MAX)));
         Some(format!("\"{}\";r={}{reset}", one.name, one.remaining.min(MAX)))
     })
 }
 
 /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, of the limit with the least left.
-pub fn x_rate_limit(shown: &[Shown]) -> Vec<(&'static str, String)> {
+pub fn x_rate_limit(shown: &[Shown<'_>]) -> Vec<(&'static str, String)> {
     let Some(least) = shown.iter().min_by_key(|one| one.remaining) else { return Vec::new() };
     let mut lines = Vec::new();
     if let Some((quota, _)) = least.policy {
@@ -54,9 +54,15 @@ pub fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(SECOND)
 }
 
-fn list(shown: &[Shown], member: impl Fn(&Shown) -> Option<String>) -> Option<String> {
-    let members: Vec<String> = shown.iter().filter_map(member).collect();
-    (!members.is_empty()).then(|| members.join(", "))
+fn list(shown: &[Shown<'_>], member: &dyn Fn(&Shown<'_>) -> Option<String>) -> Option<String> {
+    let mut whole = String::new();
+    for member in shown.iter().filter_map(member) {
+        if !whole.is_empty() {
+            whole.push_str(", ");
+        }
+        whole.push_str(&member);
+    }
+    (!whole.is_empty()).then_some(whole)
 }
 
 #[cfg(test)]
@@ -65,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn shown(name: &str, policy: Option<(u64, u64)>, remaining: u64, reset: Option<u64>) -> Shown {
-        Shown { name: name.into(), policy, remaining, reset }
+    fn shown(name: &str, policy: Option<(u64, u64)>, remaining: u64, reset: Option<u64>) -> Shown<'_> {
+        Shown { name, policy, remaining, reset }
     }
 
     /// Each member: its name and its parameters, read by a parser of structured fields.

@@ -43,7 +43,7 @@ use crate::headers::Shown;
 use crate::limits::{Applied, Limit, Limits};
 use crate::rate::{Left, Now};
 use crate::reply::Replies;
-use crate::rls::{Answer, Pair};
+use crate::rls::{Answer, Pair, Status};
 use crate::store::Store;
 
 const NAME: &str = "rate-limit";
@@ -129,7 +129,7 @@ pub struct Filter {
     /// The calls to the service that have no answer yet.
     waiting: Vec<Waiting>,
     /// What the service said of its limits.
-    told: Vec<(usize, Shown)>,
+    told: Vec<(usize, Status)>,
     /// What the service wants the client to see.
     response_headers: Vec<Pair>,
     charges_late: bool,
@@ -140,7 +140,7 @@ pub struct Filter {
 /// A limit of the service.
 struct Asked {
     limit: usize,
-    descriptor: Vec<(String, Vec<u8>)>,
+    descriptor: Vec<u8>,
     /// What its denial is remembered by.
     key: u64,
     cost: u64,
@@ -186,7 +186,7 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let applying = plugin.limits.applying(&request, &|bytes| plugin.store.hash(bytes));
+        let applying = plugin.limits.applying(&request, plugin.store.secret());
         if applying.is_empty() {
             return Action::Continue;
         }
@@ -243,7 +243,7 @@ impl Filter {
         stops: &mut Vec<Stop>,
     ) {
         let Some(limit) = self.plugin.limits.get(index) else { return };
-        let cost = || limit.cost.of(|name| request.header(name).map(|value| value.to_vec()), 1);
+        let cost = || limit.cost.of(&|name| request.header(name).map(|value| value.to_vec()), 1);
         match applied {
             Applied::Missing if limit.enforce => stops.push(Stop { limit: index, denied: FOR_GOOD }),
             Applied::Missing => self.plugin.metrics.shadow_denied(index),
@@ -298,8 +298,8 @@ impl Filter {
             let alike = asked.iter().take_while(|asked| (asked.holds, asked.cost) == like).count();
             let rest = asked.split_off(alike);
             let call = std::mem::replace(&mut asked, rest);
-            let descriptors: Vec<_> = call.iter().map(|asked| asked.descriptor.clone()).collect();
-            match plugin.service.as_ref().and_then(|service| service.ask(&descriptors, like.1)) {
+            let descriptors = call.iter().map(|asked| asked.descriptor.as_slice());
+            match plugin.service.as_ref().and_then(|service| service.ask(descriptors, like.1)) {
                 Some(token) => {
                     holds |= like.0;
                     self.waiting.push(Waiting { token, asked: call });
@@ -329,16 +329,8 @@ impl Filter {
             let status = statuses.get(index);
             let over = answer.over && (!names_one || status.is_some_and(|status| status.over));
             let reset = status.and_then(|status| status.reset).or(if over { fallback } else { None });
-            if let (Some(status), Some(limit), true) = (status, plugin.limits.get(asked.limit), asked.holds)
-                && status.policy.is_some()
-            {
-                let shown = Shown {
-                    name: limit.name.clone(),
-                    policy: status.policy,
-                    remaining: if over { 0 } else { status.remaining },
-                    reset: reset.map(headers::seconds),
-                };
-                self.told.push((asked.limit, shown));
+            if let Some(status) = status.filter(|status| asked.holds && status.policy.is_some()) {
+                self.told.push((asked.limit, *status));
             }
             if !over {
                 plugin.metrics.allowed(asked.limit);
@@ -429,8 +421,8 @@ impl Filter {
         for check in self.checks.iter().filter(|check| !check.charges) {
             let Some(limit) = plugin.limits.get(check.limit) else { continue };
             if limit.local().is_some_and(|local| local.charge.meant(status)) {
-                let cost = limit.cost.of(|name| RESPONSE.get(name), 0);
-                due.push(Check { cost, ..check.clone() });
+                let cost = limit.cost.of(&|name| RESPONSE.get(name), 0);
+                due.push(Check { cost, ..*check });
             }
         }
         due.retain(|check| check.cost > 0);
@@ -459,11 +451,17 @@ impl Filter {
         if plugin.headers == RateLimitHeaders::None || plugin.mode != Mode::Enforce {
             return;
         }
-        let mut shown = std::mem::take(&mut self.told);
-        let checks = self.checks.iter().filter(|check| check.enforce);
-        shown.extend(checks.filter_map(|check| Some((check.limit, plugin.shown(check)?))));
+        let mut shown = Vec::new();
+        for (limit, status) in &self.told {
+            shown.push((*limit, plugin.shown_status(*limit, status)));
+        }
+        for check in self.checks.iter().filter(|check| check.enforce) {
+            if let Some(one) = plugin.shown(check) {
+                shown.push((check.limit, one));
+            }
+        }
         order::by_key(&mut shown, |(limit, _)| *limit);
-        let shown: Vec<Shown> = shown.into_iter().map(|(_, shown)| shown).collect();
+        let shown: Vec<Shown<'_>> = shown.into_iter().map(|(_, shown)| shown).collect();
         if plugin.headers == RateLimitHeaders::Ietf {
             // Lists: what the upstream says of its own limits stays.
             for (name, value) in
@@ -512,14 +510,23 @@ impl Compiled {
         Some(stops)
     }
 
-    fn shown(&self, check: &Check) -> Option<Shown> {
+    fn shown_status(&self, limit: usize, status: &Status) -> Shown<'_> {
+        Shown {
+            name: self.limits.name(limit),
+            policy: status.policy,
+            remaining: if status.over { 0 } else { status.remaining },
+            reset: status.reset.map(headers::seconds),
+        }
+    }
+
+    fn shown(&self, check: &Check) -> Option<Shown<'_>> {
         let (left, reset) = match check.verdict {
             Verdict::Open => return None,
             Verdict::Allowed(_, left) => (left, Some(left.reset)),
             Verdict::Denied(denied, left) => (left, denied.retry_after),
         };
         Some(Shown {
-            name: self.limits.name(check.limit).to_owned(),
+            name: self.limits.name(check.limit),
             policy: Some((check.rate.requests(), headers::seconds(check.rate.per()))),
             remaining: left.remaining,
             reset: reset.map(headers::seconds),

@@ -1,16 +1,17 @@
 //! The limits as the request path needs them: which of them apply, for which key, and at which rate.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use plugin_kit::config::{At, ConfigError, Seconds, quoted};
 use plugin_kit::matching::Condition;
 use plugin_kit::request::Request;
-use plugin_kit::source::Sources;
+use plugin_kit::source::{SourceList, Sources};
 
 use crate::charge::{Charge, Cost};
 use crate::config::{self, Algorithm, Backend, Config, OnMissingKey};
+use crate::hash::Secret;
 use crate::rate::Rate;
+use crate::rls;
 
 /// How many limits a configuration has at most.
 const MAX_LIMITS: usize = 512;
@@ -65,12 +66,12 @@ pub struct Local {
 }
 
 /// A rate, and what its counters are called.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Quota {
-    rate: Rc<Rate>,
+    rate: Rate,
     /// Of what makes a stored count another one's: name and algorithm, and of windows the length. Not of the numbers,
     /// so that a new rate goes on with the old counts.
-    id: Rc<[u8]>,
+    id: Vec<u8>,
 }
 
 /// A limit that applies to a request.
@@ -79,7 +80,7 @@ pub enum Applied {
     /// It is counted here.
     Local {
         /// At this rate.
-        rate: Rc<Rate>,
+        rate: Rate,
         /// In the shard of this hash.
         shard: u64,
         /// Under this name.
@@ -87,8 +88,8 @@ pub enum Applied {
     },
     /// The service is asked with this descriptor; `key` is what its denial is remembered by.
     Global {
-        /// Keys and values.
-        descriptor: Vec<(String, Vec<u8>)>,
+        /// As the protocol has it.
+        descriptor: Vec<u8>,
         /// Its hash.
         key: u64,
     },
@@ -114,10 +115,10 @@ impl Limits {
             // The short form has no list to point into.
             limits.push(if short.is_empty() { compiled.at_index(index).at("limits")? } else { compiled? });
         }
-        let exempt = config.exempt.iter().enumerate();
-        let exempt = exempt
-            .map(|(index, exempt)| exempt.matches.compile().at("match").at_index(index).at("exempt"))
-            .collect::<Result<_, _>>()?;
+        let mut exempt = Vec::new();
+        for (index, one) in config.exempt.iter().enumerate() {
+            exempt.push(one.matches.compile().at("match").at_index(index).at("exempt")?);
+        }
         let mut quotas = limits.iter().filter_map(Limit::local).flat_map(Local::quotas);
         let needs_wall_clock = quotas.any(|quota| quota.rate.needs_wall_clock());
         drop(quotas);
@@ -140,12 +141,17 @@ impl Limits {
     }
 
     /// The limits that apply to a request, each by its place.
-    pub fn applying(&self, request: &Request, hash: &impl Fn(&[u8]) -> u64) -> Vec<(usize, Applied)> {
+    pub fn applying(&self, request: &Request, secret: Secret) -> Vec<(usize, Applied)> {
         if self.exempt.iter().any(|condition| condition.matches(request)) {
             return Vec::new();
         }
-        let limits = self.limits.iter().enumerate();
-        limits.filter_map(|(index, limit)| Some((index, limit.apply(request, hash)?))).collect()
+        let mut applying = Vec::new();
+        for (index, limit) in self.limits.iter().enumerate() {
+            if let Some(applied) = limit.apply(request, secret) {
+                applying.push((index, applied));
+            }
+        }
+        applying
     }
 }
 
@@ -167,35 +173,24 @@ fn short_form(config: &Config) -> Result<Vec<config::Limit>, ConfigError> {
     }
     Ok(vec![config::Limit {
         name: "default".into(),
-        matches: Default::default(),
-        key: Some(vec![plugin_kit::source::SourceList(vec!["clientIp".into()])]),
-        on_missing_key: OnMissingKey::default(),
-        backend: Backend::Local,
+        key: Some(vec![SourceList(vec!["clientIp".into()])]),
         algorithm: Some(Algorithm::FixedWindow),
         requests: Some(requests),
         per: Some(Seconds(Duration::from_secs(seconds))),
-        burst: None,
-        cost: None,
-        overrides: None,
-        enforce: true,
-        charge: config::Charge::Request,
-        charge_when: None,
-        descriptor: None,
+        ..config::Limit::default()
     }])
 }
 
 impl Limit {
     fn compile(limit: &config::Limit, before: &[Self], has_service: bool) -> Result<Self, ConfigError> {
         check_name(&limit.name, before).at("name")?;
-        let key = match &limit.key {
-            Some(key) => key
-                .iter()
-                .enumerate()
-                .map(|(index, part)| part.compile().at_index(index).at("key"))
-                .collect::<Result<Vec<_>, _>>()?,
-            None if limit.backend == Backend::Rls => Vec::new(),
-            None => return Err(ConfigError::new("is needed; [] is one bucket for all requests")).at("key"),
-        };
+        if limit.key.is_none() && limit.backend == Backend::Local {
+            return Err(ConfigError::new("is needed; [] is one bucket for all requests")).at("key");
+        }
+        let mut key = Vec::new();
+        for (index, part) in limit.key.iter().flatten().enumerate() {
+            key.push(part.compile().at_index(index).at("key")?);
+        }
         let cost = Cost::compile(limit.cost.as_ref()).at("cost")?;
         let kind = match limit.backend {
             Backend::Local => Kind::Local(Local::compile(limit, &key, &cost, before)?),
@@ -220,36 +215,39 @@ impl Limit {
         }
     }
 
-    fn apply(&self, request: &Request, hash: &impl Fn(&[u8]) -> u64) -> Option<Applied> {
+    fn apply(&self, request: &Request, secret: Secret) -> Option<Applied> {
         if !self.condition.matches(request) {
             return None;
         }
-        let missing = || match self.on_missing {
-            OnMissingKey::Skip => Err(None),
-            OnMissingKey::Deny => Err(Some(Applied::Missing)),
-            OnMissingKey::Empty => Ok(Vec::new()),
-        };
-        let values = |sources: &mut dyn Iterator<Item = &Sources>| {
-            sources
-                .map(|source| source.value(request).map_or_else(missing, Ok))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let parts = match values(&mut self.key.iter()) {
-            Ok(parts) => parts,
-            Err(missing) => return missing,
-        };
-        match &self.kind {
-            Kind::Local(local) => Some(local.place(&parts, hash)),
-            Kind::Global(descriptor) => {
-                let values = match values(&mut descriptor.iter().map(|(_, source)| source)) {
-                    Ok(values) => values,
-                    Err(missing) => return missing,
-                };
-                let mut whole = joined(&values);
-                whole.extend(self.name.bytes());
-                let descriptor = descriptor.iter().map(|(key, _)| key.clone()).zip(values).collect();
-                Some(Applied::Global { descriptor, key: hash(&whole) })
+        let mut parts = Vec::with_capacity(self.key.len());
+        for source in &self.key {
+            match self.value(source, request) {
+                Ok(part) => parts.push(part),
+                Err(missing) => return missing,
             }
+        }
+        let descriptor = match &self.kind {
+            Kind::Local(local) => return Some(local.place(&parts, secret)),
+            Kind::Global(descriptor) => descriptor,
+        };
+        let mut encoded = Vec::new();
+        for (key, source) in descriptor {
+            match self.value(source, request) {
+                Ok(value) => rls::entry(&mut encoded, key, &value),
+                Err(missing) => return missing,
+            }
+        }
+        let key = secret.hash(&[self.name.as_bytes(), b"\0", &encoded].concat());
+        Some(Applied::Global { descriptor: encoded, key })
+    }
+
+    /// The value of a source, or what happens without one.
+    fn value(&self, source: &Sources, request: &Request) -> Result<Vec<u8>, Option<Applied>> {
+        match (source.value(request), self.on_missing) {
+            (Some(value), _) => Ok(value),
+            (None, OnMissingKey::Skip) => Err(None),
+            (None, OnMissingKey::Deny) => Err(Some(Applied::Missing)),
+            (None, OnMissingKey::Empty) => Ok(Vec::new()),
         }
     }
 }
@@ -320,13 +318,13 @@ impl Local {
             .map_or(&self.quota, |(_, quota)| quota)
     }
 
-    fn place(&self, parts: &[Vec<u8>], hash: &impl Fn(&[u8]) -> u64) -> Applied {
+    fn place(&self, parts: &[Vec<u8>], secret: Secret) -> Applied {
         let quota = self.quota(parts.first());
-        let whole = hash(&joined(parts)).to_le_bytes();
+        let whole = secret.hash(&joined(parts)).to_le_bytes();
         Applied::Local {
-            rate: Rc::clone(&quota.rate),
-            shard: hash(&[&whole[..], &self.group.to_le_bytes()].concat()),
-            key: hash(&[&whole[..], &quota.id].concat()),
+            rate: quota.rate,
+            shard: secret.hash(&[&whole[..], &self.group.to_le_bytes()].concat()),
+            key: secret.hash(&[&whole[..], &quota.id].concat()),
         }
     }
 }
@@ -362,7 +360,7 @@ impl Quota {
         let Some(rate) = rate else {
             return Err(ConfigError::new(format!("{requests} is more than can be counted"))).at("requests");
         };
-        Ok(Self { rate: Rc::new(rate), id: format!("{}\0{id}", limit.name).into_bytes().into() })
+        Ok(Self { rate, id: format!("{}\0{id}", limit.name).into_bytes() })
     }
 }
 
@@ -406,14 +404,15 @@ fn compile_descriptor(
     if entries.is_empty() {
         return Err(ConfigError::new("needs at least one entry")).at("descriptor");
     }
-    let entry = |(index, entry): (usize, &config::DescriptorEntry)| {
+    let mut compiled = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
         if entry.key.is_empty() {
             return Err(ConfigError::new("is empty")).at("key").at_index(index).at("descriptor");
         }
         let value = entry.value.compile().at("value").at_index(index).at("descriptor")?;
-        Ok((entry.key.clone(), value))
-    };
-    entries.iter().enumerate().map(entry).collect()
+        compiled.push((entry.key.clone(), value));
+    }
+    Ok(compiled)
 }
 
 /// Parts such that no others give the same bytes.
@@ -429,14 +428,13 @@ fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Secret;
 
     fn limits(json: &str) -> Limits {
         Limits::compile(&plugin_kit::config::parse(json.as_bytes()).unwrap()).unwrap()
     }
 
     fn applying(limits: &Limits, request: &Request) -> Vec<(usize, Applied)> {
-        limits.applying(request, &|bytes| Secret::new([7; 16]).hash(bytes))
+        limits.applying(request, Secret::new([7; 16]))
     }
 
     /// Shard, key and `requests` of the first limit.

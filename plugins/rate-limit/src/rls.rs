@@ -24,7 +24,7 @@ pub struct Answer {
 }
 
 /// What the service says of one descriptor.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Whether it is over its limit.
     pub over: bool,
@@ -36,25 +36,28 @@ pub struct Status {
     pub reset: Option<u64>,
 }
 
-/// A `RateLimitRequest`. Texts of protobuf are UTF-8 and servers refuse others, so what a client sent is made that.
-pub fn request(domain: &str, descriptors: &[Vec<(String, Vec<u8>)>], hits: u64) -> Vec<u8> {
+/// A `RateLimitRequest` with these descriptors.
+pub fn request<'a>(domain: &str, descriptors: impl Iterator<Item = &'a [u8]>, hits: u64) -> Vec<u8> {
     let mut message = Vec::new();
     field(&mut message, 1, domain.as_bytes());
     for descriptor in descriptors {
-        let mut entries = Vec::new();
-        for (key, value) in descriptor {
-            let mut entry = Vec::new();
-            field(&mut entry, 1, key.as_bytes());
-            field(&mut entry, 2, String::from_utf8_lossy(value).as_bytes());
-            field(&mut entries, 1, &entry);
-        }
-        field(&mut message, 2, &entries);
+        field(&mut message, 2, descriptor);
     }
     message.push(3 << 3);
     varint(&mut message, hits);
     message
 }
 
+/// One more entry of a descriptor. Texts of protobuf are UTF-8 and servers refuse others, so what a client sent is made
+/// that.
+pub fn entry(descriptor: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let mut entry = Vec::new();
+    field(&mut entry, 1, key.as_bytes());
+    field(&mut entry, 2, String::from_utf8_lossy(value).as_bytes());
+    field(descriptor, 1, &entry);
+}
+
+#[inline(never)]
 fn field(message: &mut Vec<u8>, number: u8, value: &[u8]) {
     message.push(number << 3 | 2);
     varint(message, u64::try_from(value.len()).unwrap_or(u64::MAX));
@@ -232,17 +235,19 @@ mod tests {
 
     #[test]
     fn a_request_is_as_the_protocol_says() {
-        let descriptor = vec![("tenant".to_owned(), b"acme".to_vec())];
+        let mut descriptor = Vec::new();
+        entry(&mut descriptor, "tenant", b"acme");
         assert_eq!(
-            request("edge", &[descriptor], 300),
+            request("edge", [&descriptor[..]].into_iter(), 300),
             b"\x0a\x04edge\x12\x10\x0a\x0e\x0a\x06tenant\x12\x04acme\x18\xac\x02"
         );
     }
 
     #[test]
     fn bytes_that_are_no_text_are_made_one() {
-        let message = request("d", &[vec![("k".into(), b"\xff".to_vec())]], 1);
-        assert!(message.windows(3).any(|window| window == "\u{fffd}".as_bytes()));
+        let mut descriptor = Vec::new();
+        entry(&mut descriptor, "k", b"\xff");
+        assert!(descriptor.windows(3).any(|window| window == "\u{fffd}".as_bytes()));
     }
 
     #[test]

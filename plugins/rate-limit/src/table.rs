@@ -22,6 +22,7 @@ pub struct Shard(Vec<(u64, Slot)>);
 
 impl Shard {
     /// Reads a value; one of another version, or of none, is empty.
+    #[inline(never)]
     pub fn decode(value: &[u8]) -> Self {
         let Some((&[VERSION, count], entries)) = value.split_first_chunk::<HEADER>() else {
             return Self::default();
@@ -30,10 +31,16 @@ impl Shard {
         if entries.len() != usize::from(count) || !rest.is_empty() || entries.len() > ENTRIES {
             return Self::default();
         }
-        entries.iter().map(decode).collect::<Option<Vec<_>>>().map(Self).unwrap_or_default()
+        let mut shard = Self(Vec::with_capacity(ENTRIES));
+        for entry in entries {
+            let Some(entry) = decode(entry) else { return Self::default() };
+            shard.0.push(entry);
+        }
+        shard
     }
 
     /// The value, without what has no effect any more.
+    #[inline(never)]
     pub fn encode(&self, now: Now) -> Vec<u8> {
         let live = || self.0.iter().filter(|(_, slot)| has_effect(slot, now));
         let count = u8::try_from(live().count()).unwrap_or(u8::MAX);
@@ -61,6 +68,7 @@ impl Shard {
     /// Keeps something of a key; `true` where that of another one had to go although it has an effect.
     ///
     /// It is the one that used the least of its limit and is over first, but none of `spared`.
+    #[inline(never)]
     pub fn put(&mut self, key: u64, slot: Slot, now: Now, spared: &[u64]) -> bool {
         if let Some((_, kept)) = self.0.iter_mut().find(|(seen, _)| *seen == key) {
             *kept = slot;
