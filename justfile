@@ -10,20 +10,20 @@ target := env("CARGO_TARGET_DIR", "target")
 default:
     '{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
-# Every request's way through every plugin, in a real Envoy
+# Every request's way through every plugin, in a real Envoy; --keep stays up
 [group('try')]
-demo: build-all
-    {{ xtask }} demo
+demo *flags: build-all
+    {{ xtask }} demo {{ flags }}
 
 # A plugin's example on :10000, with an echo upstream, until Ctrl-C
 [group('try')]
-run plugin: (build plugin)
-    {{ xtask }} run {{ plugin }}
+run plugin *flags: (build plugin)
+    {{ xtask }} run {{ plugin }} {{ flags }}
 
 # The Envoy filter that istiod would make of a WasmPlugin
 [group('try')]
-render wasmplugin: _xtask
-    {{ xtask }} render {{ wasmplugin }}
+render wasmplugin *flags: _xtask
+    {{ xtask }} render {{ wasmplugin }} {{ flags }}
 
 # The plugins there are
 [group('build')]

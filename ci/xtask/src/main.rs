@@ -18,9 +18,10 @@ mod toolchain;
 mod trim;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::workspace::Workspace;
@@ -38,8 +39,30 @@ enum Command {
     BuildAll,
     /// Check the modules in dist/: imports, exports, paths, size. All plugins where none is named.
     CheckWasm { plugins: Vec<String> },
+    /// Send a tour of requests through every plugin, chained in a real Envoy.
+    Demo {
+        /// Stay up afterwards, until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Print the path of Envoy, installed first where there is none.
+    Envoy,
     /// List the plugins.
     List,
+    /// Print the Envoy filter that istiod makes of a WasmPlugin.
+    Render {
+        /// A WasmPlugin.
+        wasmplugin: PathBuf,
+        /// The module that the agent would have fetched.
+        #[arg(long, default_value = "/var/lib/istio/data/plugin.wasm")]
+        module: PathBuf,
+    },
+    /// Serve a plugin's example until Ctrl-C.
+    Run {
+        plugin: String,
+        #[arg(long, default_value_t = 10000)]
+        port: u16,
+    },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
     /// Write manifests/base/<plugin>/wasmplugin.yaml.
@@ -74,7 +97,19 @@ fn run(command: Command) -> Result<()> {
         Command::Build { plugins } => dist::build(&workspace, &workspace.select(&plugins)?),
         Command::BuildAll => dist::build(&workspace, &workspace.select(&[])?),
         Command::CheckWasm { plugins } => check::check_all(&workspace, &workspace.select(&plugins)?),
+        Command::Demo { keep } => harness::demo::run(keep),
+        Command::Envoy => {
+            println!("{}", harness::locate()?.display());
+            Ok(())
+        }
         Command::List => list::print(&workspace),
+        Command::Render { wasmplugin, module } => {
+            let yaml = std::fs::read_to_string(&wasmplugin)
+                .with_context(|| format!("cannot read {}", wasmplugin.display()))?;
+            println!("{:#}", harness::render::filter(&yaml, &module)?);
+            Ok(())
+        }
+        Command::Run { plugin, port } => harness::run::run(&plugin, port),
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),

@@ -119,8 +119,7 @@ impl Rules {
         let mut decision = Decision::default();
         let mut state = State { path: None, query: None };
         for (index, rule) in self.rules.iter().enumerate() {
-            let path = state.path.as_deref().unwrap_or_else(|| request.path());
-            let Some(captures) = rule.matches(request, path) else { continue };
+            let Some(captures) = rule.matches(request, state.path.as_deref()) else { continue };
             decision.effects.push((index, Effect::Matched));
             match rule.apply(request, captures, &mut state, &self.safety, &mut decision) {
                 Ok(None) => {}
@@ -224,9 +223,9 @@ impl CompiledRule {
     }
 
     /// What the path was caught into, if the rule is meant.
-    fn matches(&self, request: &Request, path: &[u8]) -> Option<Captures> {
+    fn matches(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
         if let Action::Rewrite(rewrite) = &self.action
-            && !rewrite.applies_to(path)
+            && !rewrite.applies_to(path.unwrap_or_else(|| request.path()))
         {
             return None;
         }

@@ -171,32 +171,30 @@ impl Condition {
     /// Whether the request is meant.
     #[must_use]
     pub fn matches(&self, request: &Request) -> bool {
-        self.holds(request, None)
+        self.matches_path(request, None)
     }
 
-    /// Whether the request is meant if its path were `path`.
+    /// Whether the request is meant if its path were `path`; `None`: the one it has, read when it is needed.
     #[must_use]
-    pub fn matches_path(&self, request: &Request, path: &[u8]) -> bool {
-        self.holds(request, Some(path))
-    }
-
-    /// Without a path, the request's own is read where a condition is about it.
-    fn holds(&self, request: &Request, path: Option<&[u8]>) -> bool {
+    pub fn matches_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
         any(&self.paths, |condition| condition.matches(path.unwrap_or_else(|| request.path())))
-            && self.holds_beside_path(request, path)
+            && self.matches_beside_path(request, path)
     }
 
     /// What the first path condition that matches caught, where the request is meant if its path were `path`.
     #[must_use]
-    pub fn capture(&self, request: &Request, path: &[u8]) -> Option<Captures> {
+    pub fn capture(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
         let captures = match &self.paths {
             None => Captures::default(),
-            Some(paths) => paths.iter().find_map(|condition| condition.capture(path))?,
+            Some(paths) => {
+                let path = path.unwrap_or_else(|| request.path());
+                paths.iter().find_map(|condition| condition.capture(path))?
+            }
         };
-        self.holds_beside_path(request, Some(path)).then_some(captures)
+        self.matches_beside_path(request, path).then_some(captures)
     }
 
-    fn holds_beside_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
+    fn matches_beside_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
         any(&self.methods, |method| request.header(":method").is_some_and(|seen| *seen == **method))
             && any(&self.hosts, |host| host.matches(request.host()))
             && any(&self.query, |(name, condition)| {
@@ -213,8 +211,8 @@ impl Condition {
             && any(&self.values, |(source, condition)| {
                 condition.holds(|is| source.value(request).is_some_and(|value| is(&value)))
             })
-            && any(&self.any, |condition| condition.holds(request, path))
-            && self.not.as_ref().is_none_or(|condition| !condition.holds(request, path))
+            && any(&self.any, |condition| condition.matches_path(request, path))
+            && self.not.as_ref().is_none_or(|condition| !condition.matches_path(request, path))
     }
 
     /// The conditions on the path, of which one must hold; none at all is no condition.

@@ -1,0 +1,79 @@
+//! What only Envoy can answer about path-rewrite: where a rewritten request goes, and what is on the wire.
+
+use std::collections::BTreeMap;
+
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream};
+use serde_json::{Value, json};
+
+fn filter(config: &Value) -> Value {
+    let plugin = Plugin::named("path-rewrite").unwrap();
+    plugin.wasm_plugin("path-rewrite", config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+}
+
+fn start(config: &Value, upstream: &Upstream) -> (Envoy, Client) {
+    let listener = Listener::new("shop").discovered(filter(config));
+    let envoy = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener).start().unwrap();
+    envoy.check_configured().unwrap();
+    let client = Client::new(envoy.address("shop"));
+    (envoy, client)
+}
+
+#[test]
+fn a_rewritten_request_takes_the_route_of_its_new_path() {
+    let config = json!({"rules": [{
+        "name": "moved",
+        "match": {"paths": [{"prefix": "/old"}]},
+        "rewrite": {"prefix": {"from": "/old", "to": "/new"}},
+    }]});
+    let (old, new) = (Upstream::start().unwrap(), Upstream::start().unwrap());
+    let listener = Listener::new("shop").discovered(filter(&config)).route("/new", "new").route("/", "old");
+    let envoy = Bootstrap::new()
+        .cluster("old", old.address())
+        .cluster("new", new.address())
+        .listener(listener)
+        .start()
+        .unwrap();
+    envoy.check_configured().unwrap();
+    for client in [Client::new(envoy.address("shop")), Client::http2(envoy.address("shop"))] {
+        let reached = |upstream: &Upstream, path: &str| {
+            let seen = upstream.exchange(&client, &Message::get(path), Reply::default()).unwrap();
+            seen.upstream.map(|upstream| upstream.path)
+        };
+        assert_eq!(reached(&new, "/old/1?a=b").as_deref(), Some("/new/1?a=b"));
+        assert_eq!(reached(&old, "/old/1?a=b"), None);
+        assert_eq!(reached(&old, "/older").as_deref(), Some("/older"));
+    }
+}
+
+const INJECTION: &str = "/x?q=1%0d%0aset-cookie:%20a=b";
+
+#[test]
+fn a_line_break_from_a_client_never_becomes_one_in_the_response() {
+    let config = json!({"rules": [], "default": {"responseHeaders": {"set": {"x-q": "${query:q}"}}}});
+    let upstream = Upstream::start().unwrap();
+    let (envoy, client) = start(&config, &upstream);
+    let raw = format!("GET {INJECTION} HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n");
+    let answer = String::from_utf8(client.raw(raw.as_bytes()).unwrap()).unwrap();
+    let (head, _) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(!head.lines().any(|line| line.to_ascii_lowercase().starts_with("set-cookie")), "{head}");
+    let http2 = Client::http2(envoy.address("shop")).send(&Message::get(INJECTION)).unwrap();
+    assert_eq!(http2.status, 200, "the response is not lost");
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn a_line_break_from_a_client_never_becomes_one_in_the_request() {
+    let config = json!({"rules": [], "default": {"requestHeaders": {"set": {"x-q": "${query:q}"}}}});
+    let upstream = Upstream::start().unwrap();
+    let (envoy, client) = start(&config, &upstream);
+    for message in [Message::get(INJECTION), Message::get("/x?q=1%00")] {
+        let seen = upstream.exchange(&client, &message, Reply::default()).unwrap();
+        assert_eq!(seen.response.status, 200);
+        let headers = seen.upstream.unwrap().headers;
+        assert!(!headers.iter().any(|(name, _)| name == "set-cookie"), "{headers:?}");
+        let clean = |value: &[u8]| !value.iter().any(|byte| b"\r\n\0".contains(byte));
+        assert!(headers.iter().all(|(_, value)| clean(value)), "{headers:?}");
+    }
+    assert!(envoy.deaths().unwrap().is_empty());
+}

@@ -1,0 +1,63 @@
+//! HTTP/1.1 by hand: libraries refuse to send what this client must be able to send.
+
+use anyhow::{Context, Result};
+use plugin_cases::SeenResponse;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::message::Message;
+use crate::wire::{Incoming, Until};
+
+pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> {
+    let (reader, mut writer) = stream.into_split();
+    let request = encode(message);
+    // A proxy may answer before it has read everything; then writing fails, and the answer is what counts.
+    let write = async {
+        let _ = writer.write_all(&request).await;
+    };
+    let (response, ()) = tokio::join!(receive(reader, message.method == "HEAD"), write);
+    response
+}
+
+fn encode(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(message.method.as_bytes());
+    bytes.push(b' ');
+    bytes.extend_from_slice(&message.path);
+    bytes.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut line = |name: &str, value: &[u8]| {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    };
+    line("host", message.authority.as_bytes());
+    for (name, value) in &message.headers {
+        line(name, value);
+    }
+    let framed = message.headers.iter().any(|(name, _)| {
+        name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding")
+    });
+    if let (Some(body), false) = (&message.body, framed) {
+        line("content-length", body.len().to_string().as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(message.body.as_deref().unwrap_or_default());
+    bytes
+}
+
+async fn receive(reader: OwnedReadHalf, bodiless: bool) -> Result<SeenResponse> {
+    let mut incoming = Incoming::new(reader);
+    loop {
+        let head = incoming.head().await?.context("the connection was closed without an answer")?;
+        let status = head.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let status: u16 = str::from_utf8(status)?.parse().with_context(|| format!("not HTTP: {head:?}"))?;
+        if (100..200).contains(&status) && status != 101 {
+            continue;
+        }
+        let bodiless = bodiless || matches!(status, 101 | 204 | 304);
+        let body = if bodiless { Vec::new() } else { incoming.body(&head.headers, Until::Closed).await? };
+        return Ok(SeenResponse { status, headers: head.headers, body });
+    }
+}

@@ -1,0 +1,74 @@
+//! Every plugin in one chain, as its `WasmPlugin` says, and a tour of requests through them.
+
+mod show;
+
+use anyhow::Result;
+use plugin_cases::{Case, Host};
+
+use crate::bootstrap::{Bootstrap, Listener};
+use crate::chain::{Link, chain};
+use crate::client::Client;
+use crate::envoy::Envoy;
+use crate::message::{Message, Reply};
+use crate::runtime::until_interrupted;
+use crate::upstream::Upstream;
+use show::Screen;
+
+/// Starts Envoy with `chain` on one listener.
+pub(crate) fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<Envoy> {
+    let listener = Listener::new("demo").port(port).chain(chain);
+    let envoy = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener).start()?;
+    envoy.check_configured()?;
+    Ok(envoy)
+}
+
+/// Sends every plugin's `tests/tour.yaml` and shows what became of each request.
+///
+/// With `keep` Envoy then stays up until Ctrl-C; other requests are answered with what the upstream saw of them.
+pub fn run(keep: bool) -> Result<()> {
+    let chain = chain()?;
+    let upstream = Upstream::start()?;
+    let envoy = serve(&chain, 0, &upstream)?;
+    let client = Client::new(envoy.address("demo"));
+    let mut screen = Screen::new();
+    for link in &chain {
+        let tour = link.plugin.tour_yaml();
+        if tour.is_file() {
+            screen.stop(&link.plugin.name);
+            for case in plugin_cases::load_tour(&tour)? {
+                visit(&case, &client, &upstream, &mut screen);
+            }
+        }
+    }
+    screen.deaths(&envoy.deaths()?);
+    screen.chain(&chain)?;
+    let outcome = screen.finish();
+    if outcome.is_err() {
+        eprintln!("The last lines of Envoy's log:\n{}", envoy.last_lines());
+    }
+    if keep {
+        stay(&envoy)?;
+    }
+    outcome
+}
+
+fn visit(case: &Case, client: &Client, upstream: &Upstream, screen: &mut Screen) {
+    let message = Message::from(&case.request);
+    let mut last = None;
+    let outcome = case.run(Host::Envoy, |case| {
+        let seen = upstream.exchange(client, &message, Reply::from(&case.answer))?;
+        last = Some(seen.clone());
+        Ok(seen)
+    });
+    if let Some(outcome) = outcome {
+        screen.visit(case, &message, last.as_ref(), &outcome);
+    }
+}
+
+fn stay(envoy: &Envoy) -> Result<()> {
+    println!("Listening on http://{}", envoy.address("demo"));
+    println!("Admin        http://{}", envoy.admin());
+    println!("Envoy's log  {}", envoy.log_file().display());
+    println!("Ctrl-C ends it.");
+    until_interrupted()
+}

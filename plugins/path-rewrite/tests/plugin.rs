@@ -1,0 +1,165 @@
+//! The plugin as it ships, in the in-memory Envoy.
+
+use path_rewrite::PathRewrite;
+use plugin_testkit::{Envoy, Headers, Request, Response};
+
+const RULE: &str = r#"{"originalPathHeader": "", "rules": [
+    {"name": "banana", "rewrite": {"regex": {"pattern": "^/banana/([0-9]*)", "replacement": "/status/$1"}}, "match": {"paths": [{"prefix": "/banana"}]}}]}"#;
+
+#[test]
+fn cases() {
+    plugin_testkit::cases::<PathRewrite>(env!("CARGO_MANIFEST_DIR"));
+}
+
+/// The hostcalls of a plugin's second request of a kind: by then its metrics are defined.
+fn cost(config: &str, path: &str) -> Vec<String> {
+    let envoy = Envoy::start::<PathRewrite>(config);
+    drop(envoy.request(Request::get(path)));
+    envoy.request(Request::get(path)).hostcalls()
+}
+
+#[test]
+fn a_rewrite_costs_one_header_read_and_one_write() {
+    assert_eq!(
+        cost(RULE, "/banana/418"),
+        [
+            "get :path",
+            "metric.add wasm_filter.path_rewrite.component.banana.matched_total",
+            "metric.add wasm_filter.path_rewrite.component.banana.rewritten_total",
+            "set :path",
+        ]
+    );
+}
+
+#[test]
+fn a_request_that_no_rule_means_costs_one_header_read() {
+    assert_eq!(cost(RULE, "/apple"), ["get :path", "metric.add wasm_filter.path_rewrite.no_match_total"]);
+}
+
+#[test]
+fn keeping_the_original_path_costs_a_write_and_guarding_it_a_read() {
+    let config = RULE.replace(r#""originalPathHeader": "","#, "");
+    assert_eq!(cost(&config, "/banana/418")[3..], ["set x-original-path", "set :path"]);
+    assert_eq!(cost(&config, "/apple")[2..], ["get x-original-path"]);
+}
+
+#[test]
+fn a_response_that_gets_nothing_costs_nothing() {
+    let envoy = Envoy::start::<PathRewrite>(RULE);
+    let stream = envoy.request(Request::get("/banana/418"));
+    stream.take_hostcalls();
+    stream.respond(Response::new(200));
+    assert!(stream.hostcalls().is_empty(), "{:?}", stream.hostcalls());
+}
+
+#[test]
+fn a_header_that_a_condition_wants_is_read_once() {
+    let config = r#"{"originalPathHeader": "", "rules": [
+        {"name": "a", "match": {"headers": [{"name": "x-env", "exact": "a"}]}, "respond": {"status": 403}},
+        {"name": "b", "match": {"headers": [{"name": "x-env", "present": false, "invert": true}]}, "respond": {"status": 403}}]}"#;
+    assert_eq!(cost(config, "/")[..2], ["get x-env", "metric.add wasm_filter.path_rewrite.no_match_total"]);
+}
+
+#[test]
+fn a_plugin_that_is_off_costs_nothing() {
+    assert!(cost(r#"{"mode": "off", "rules": [{"name": "r", "respond": {"status": 403}}]}"#, "/").is_empty());
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [
+            {"name": "rewritten", "rewrite": {"prefix": {"from": "/a", "to": "/"}}},
+            {"name": "redirected", "match": {"paths": [{"exact": "/b"}]}, "redirect": {"status": 301, "path": "/"}},
+            {"name": "responded", "match": {"paths": [{"exact": "/c"}]}, "respond": {"status": 403}}]}"#,
+    );
+    for path in ["/a/x", "/a/..%2f", "/b", "/c", "/d"] {
+        envoy.exchange(Request::get(path), Response::new(200));
+    }
+    let metric = |rest: &str| envoy.metric(&format!("wasm_filter.path_rewrite.{rest}"));
+    assert_eq!(metric("component.rewritten.matched_total"), 2);
+    assert_eq!(metric("component.rewritten.rewritten_total"), 1);
+    assert_eq!(metric("component.rewritten.rejected_total"), 1);
+    assert_eq!(metric("component.redirected.redirected_total"), 1);
+    assert_eq!(metric("component.responded.responded_total"), 1);
+    assert_eq!(metric("no_match_total"), 1);
+}
+
+#[test]
+fn a_reply_says_why_in_its_details() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [{"name": "r", "rewrite": {"prefix": {"from": "/a", "to": "/"}}}]}"#,
+    );
+    let reply = envoy.request(Request::get("/a/..%2f")).local_reply().unwrap();
+    assert_eq!((reply.status, reply.details.as_str()), (400, "path_rewrite_dot_segment"));
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do() {
+    let config = RULE.replace(r#"{"originalPathHeader""#, r#"{"mode": "dryRun", "originalPathHeader""#);
+    let envoy = Envoy::start::<PathRewrite>(config);
+    drop(envoy.request(Request::get("/banana/418")));
+    assert_eq!(
+        envoy.log_lines(),
+        ["dryRun rules=banana:Matched,banana:Rewritten path=/banana/418 newPath=/status/418"]
+    );
+}
+
+#[test]
+fn any_bytes_pass() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [
+            {"name": "bots", "match": {"headers": [{"name": "user-agent", "regex": "bot"}]}, "respond": {"status": 403}},
+            {"name": "r", "rewrite": {"full": "/x"}, "requestHeaders": {"set": {"x-copy": "${header:x-raw}"}}}]}"#,
+    );
+    let hostile = Request::new("\u{1}", b"/\xff\xfe\x01?\xff")
+        .header("x-raw", b"\xff\x80")
+        .header("user-agent", b"\xff");
+    let upstream = envoy.request(hostile).upstream().unwrap();
+    assert_eq!(upstream.path, "/x?\u{fffd}", "{upstream:?}");
+    assert_eq!(upstream.header("x-copy"), Some(&b"\xff\x80"[..]));
+    let bot = envoy.request(Request::get("/").header("user-agent", b"\xff bot"));
+    assert_eq!(bot.local_reply().unwrap().status, 403);
+}
+
+#[test]
+fn large_and_many_headers_pass() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [{"name": "r", "match": {"cookies": [{"name": "c99", "exact": "1"}]}, "rewrite": {"addPrefix": "/p"}}]}"#,
+    );
+    let cookies =
+        (0..100).fold(Request::get("/"), |request, number| request.header("cookie", format!("c{number}=1")));
+    let large = cookies.header("x-large", vec![b'x'; 60 << 10]);
+    assert_eq!(envoy.request(large).upstream().unwrap().path, "/p/");
+    let long = format!("/{}", "a".repeat(8190));
+    assert_eq!(
+        envoy.request(Request::get(&long).header("cookie", "c99=1")).local_reply().unwrap().status,
+        400
+    );
+    assert_eq!(envoy.request(Request::get(&long)).upstream().unwrap().path, long);
+}
+
+#[test]
+fn a_request_without_pseudo_headers_is_none_of_our_business() {
+    let envoy = Envoy::start::<PathRewrite>(RULE);
+    let bare = Request::get("/").without(":path").without(":authority").without(":method");
+    assert_eq!(envoy.request(bare).response().status, 404);
+    envoy.log_only();
+}
+
+#[test]
+fn a_later_plugins_reply_carries_the_trace_id() {
+    let envoy = Envoy::start::<PathRewrite>(r#"{"traceId": {"header": "x-trace-id", "generate": "hex32"}}"#);
+    let stream = envoy.request(Request::get("/"));
+    stream.respond(Response::new(401));
+    let id = stream.response().header("x-trace-id").unwrap().to_vec();
+    assert_eq!(id.len(), 32);
+    assert_eq!(stream.upstream().unwrap().header("x-trace-id"), Some(&id[..]));
+}
+
+#[test]
+fn a_bad_configuration_leaves_the_old_one_serving() {
+    let envoy = Envoy::start::<PathRewrite>(RULE);
+    assert!(!envoy.reconfigure::<PathRewrite>(r#"{"rules": [{}]}"#));
+    assert_eq!(envoy.request(Request::get("/banana/1")).upstream().unwrap().path, "/status/1");
+}
