@@ -26,12 +26,10 @@ pub use table::Table;
 /// Where the text is not JSON, or a field is missing, unknown, given twice, or of the wrong type.
 pub fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, ConfigError> {
     if raw.is_empty() {
-        return T::deserialize(Node::Map(Vec::new()))
+        return T::deserialize(&Node::Map(Vec::new()))
             .map_err(|invalid| ConfigError::new(format!("no configuration was given; {invalid}")));
     }
-    let node: Node =
-        serde_json::from_slice(raw).map_err(|invalid| ConfigError::new(format!("not JSON: {invalid}")))?;
-    T::deserialize(node)
+    T::deserialize(&Node::parse(raw)?)
 }
 
 /// The text of the configuration that is being applied; readable in [`Plugin::new`](crate::Plugin::new) only.
