@@ -47,6 +47,19 @@ fn a_tagged_request_takes_the_route_of_its_lane() {
     }
 }
 
+#[test]
+fn the_example_manifests_load() {
+    let module = Plugin::named("swimlane-tagging").unwrap().module().unwrap();
+    let mut bootstrap = Bootstrap::new().cluster("upstream", Upstream::start().unwrap().address());
+    for name in ["gateway", "sidecar"] {
+        let path = harness::workspace_root().join(format!("manifests/examples/swimlane/{name}.yaml"));
+        let manifest = std::fs::read_to_string(path).unwrap();
+        let filter = harness::render::filter(&manifest, &module).unwrap();
+        bootstrap = bootstrap.listener(Listener::new(name).discovered(filter));
+    }
+    bootstrap.start().unwrap().check_configured().unwrap();
+}
+
 /// The access log is written after everything: what it shows is what every later filter saw.
 #[test]
 fn a_clients_own_tag_is_gone_also_when_another_plugin_denies() {

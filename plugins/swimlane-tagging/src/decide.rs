@@ -25,6 +25,7 @@ pub struct Decider {
     default: Option<Lane>,
     overrides: Vec<(Lane, Condition)>,
     rules: Vec<(Lane, Condition)>,
+    rule_names: Vec<String>,
     split: Option<Split>,
     own_lane: Option<Sources>,
     /// The lanes there are.
@@ -135,6 +136,8 @@ pub struct Decision {
     pub lane: Option<Lane>,
     /// Why.
     pub reason: Reason,
+    /// Which rule, if it was one.
+    pub rule: Option<usize>,
     /// The HTTP status it is answered with, if it goes no further.
     pub rejected: Option<u16>,
     /// The lane it came with: every line of the header.
@@ -154,6 +157,7 @@ impl Decision {
         Self {
             lane,
             reason,
+            rule: None,
             rejected: None,
             sent: None,
             untrusted: false,
@@ -196,6 +200,7 @@ impl Decider {
             default,
             overrides,
             rules,
+            rule_names: config.rules.iter().map(|rule| rule.name.clone()).collect(),
             split: match &config.split {
                 Some(split) => Some(
                     Split::compile(split, header, cookie, &lanes, config.bucket_header.is_empty())
@@ -257,11 +262,21 @@ impl Decider {
         Decision { sent, ..self.choose(request, world) }
     }
 
+    /// The name of a rule.
+    pub fn rule(&self, at: usize) -> &str {
+        self.rule_names.get(at).map_or("", String::as_str)
+    }
+
     fn choose(&self, request: &Request, world: World) -> Decision {
-        for (choices, reason) in [(&self.overrides, Reason::Override), (&self.rules, Reason::Rule)] {
-            if let Some((lane, _)) = choices.iter().find(|(_, condition)| condition.matches(request)) {
-                return Decision::new(Some(*lane), reason);
-            }
+        let first = |choices: &[(Lane, Condition)]| {
+            choices.iter().position(|(_, condition)| condition.matches(request))
+        };
+        let lane = |choices: &[(Lane, Condition)], at: usize| choices.get(at).map(|(lane, _)| *lane);
+        if let Some(at) = first(&self.overrides) {
+            return Decision::new(lane(&self.overrides, at), Reason::Override);
+        }
+        if let Some(at) = first(&self.rules) {
+            return Decision { rule: Some(at), ..Decision::new(lane(&self.rules, at), Reason::Rule) };
         }
         match &self.split {
             Some(split) if split.condition.matches(request) => split.choose(request, self.default, world),

@@ -265,9 +265,10 @@ impl Compiled {
 
     fn log(&self, decision: &Decision) {
         info!(
-            "dryRun lane={} reason={} sent={} bucket={} status={}",
+            "dryRun lane={} reason={} rule={} sent={} bucket={} status={}",
             decision.lane.map_or("-", |lane| self.decider.lanes.name(lane)),
             decision.reason.as_str(),
+            decision.rule.map_or("-", |rule| self.decider.rule(rule)),
             decision.sent.as_deref().unwrap_or(b"-").escape_ascii(),
             decision.bucket.map_or("-".to_owned(), |bucket| bucket.to_string()),
             decision.rejected.map_or("-".to_owned(), |status| status.to_string())

@@ -126,7 +126,7 @@ fn a_dry_run_says_what_it_would_do() {
     let stream = envoy.request(Request::get("/").header("x-user-id", "11").header("x-swimlane", b"m\xff\n"));
     assert_eq!(
         envoy.log_lines(),
-        [r"dryRun lane=production reason=unknown_lane sent=m\xff\n bucket=- status=-"]
+        [r"dryRun lane=production reason=unknown_lane rule=- sent=m\xff\n bucket=- status=-"]
     );
     assert_eq!(stream.filter_state("swimlane"), None);
     assert_eq!(metric(&envoy, "component.unknown_lane.decided_total"), 1);
