@@ -2,6 +2,7 @@
 
 mod duration;
 mod error;
+mod fields;
 mod mode;
 mod node;
 mod table;
@@ -13,6 +14,7 @@ use crate::hostcalls::{self, Bytes};
 
 pub use duration::Seconds;
 pub use error::{At, ConfigError, quoted};
+pub use fields::{FieldName, Fields};
 pub use mode::Mode;
 pub use node::Node;
 pub use table::Table;
