@@ -9,9 +9,9 @@ use plugin_kit::source::SourceList;
 use serde::Deserialize;
 
 /// The configuration of swimlane-tagging.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Config {
     /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing: a client's own tag passes too) or
     /// `off`.
@@ -48,6 +48,24 @@ pub struct Config {
     pub bucket_header: String,
 }
 
+plugin_kit::fields!(Config {
+    "mode" => mode,
+    "configRevision" => config_revision,
+    "clientIp" => client_ip,
+    "header" => header,
+    "lanes" => lanes,
+    "defaultLane" => default_lane,
+    "incoming" => incoming,
+    "overrides" => overrides,
+    "rules" => rules,
+    "split" => split,
+    "stickyCookie" => sticky_cookie,
+    "propagate" => propagate,
+    "echo" => echo,
+    "vary" => vary,
+    "bucketHeader" => bucket_header,
+});
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -71,9 +89,9 @@ impl Default for Config {
 }
 
 /// What becomes of a lane that the request has already.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Incoming {
     /// Whose lane counts: `never` (a gateway, where anyone could write one), `always` (inside the mesh) or
     /// `{clientIps: [...]}`. Default `never`.
@@ -84,6 +102,12 @@ pub struct Incoming {
     /// (`reject`). Default `default`.
     pub unknown_lane: UnknownLane,
 }
+
+plugin_kit::fields!(Incoming {
+    "trust" => trust,
+    "untrusted" => untrusted,
+    "unknownLane" => unknown_lane,
+});
 
 /// Whose lane counts.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,56 +148,77 @@ pub enum UnknownLane {
 }
 
 /// A lane for particular requests.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Override {
     /// The lane.
     pub lane: String,
     /// Which requests.
-    #[serde(rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(rename = "match"))]
     pub matches: Match,
 }
 
+plugin_kit::fields!(Override {
+    "lane" required => lane,
+    "match" required => matches,
+});
+
 /// A lane by rule.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Rule {
     /// Unique, `[a-z0-9-]`; the name in log lines.
     pub name: String,
     /// The lane.
     pub lane: String,
     /// Which requests. Absent: all.
-    #[serde(default, rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(default, rename = "match"))]
     pub matches: Match,
 }
 
+plugin_kit::fields!(Rule {
+    "name" required => name,
+    "lane" required => lane,
+    "match" => matches,
+});
+
 /// Lanes by share.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Split {
     /// What a user is known by: a value source, or a list of which the first that yields a value counts.
     pub key: SourceList,
     /// What makes two splits independent. Changing it moves users. Default: the name of `header`.
     pub salt: Option<String>,
     /// How a key becomes a bucket. Default `murmur3`. Changing it moves users.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub algorithm: Algorithm,
     /// Which requests take part. Absent: all.
-    #[serde(default, rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(default, rename = "match"))]
     pub matches: Match,
     /// The shares, which take buckets in this order; the rest is `defaultLane`. A lane that grows keeps its users and
     /// takes some of the lanes after it, so list the one that grows last.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub lanes: Vec<Share>,
     /// A share that changes with time.
     pub ramp: Option<Ramp>,
     /// What happens without a key. Default `default`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub no_key: NoKey,
 }
+
+plugin_kit::fields!(Split {
+    "key" required => key,
+    "salt" => salt,
+    "algorithm" => algorithm,
+    "match" => matches,
+    "lanes" => lanes,
+    "ramp" => ramp,
+    "noKey" => no_key,
+});
 
 /// How a key becomes a bucket of 0 to 9999.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -194,9 +239,9 @@ pub enum Algorithm {
 }
 
 /// The share of one lane.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Share {
     /// The lane.
     pub name: String,
@@ -204,10 +249,15 @@ pub struct Share {
     pub percent: Option<f64>,
 }
 
+plugin_kit::fields!(Share {
+    "name" required => name,
+    "percent" => percent,
+});
+
 /// A share that grows (or shrinks) in a straight line from `start` to `end`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Ramp {
     /// Which of `lanes`.
     pub lane: String,
@@ -220,6 +270,14 @@ pub struct Ramp {
     /// Per cent, in steps of 0.01.
     pub to: f64,
 }
+
+plugin_kit::fields!(Ramp {
+    "lane" required => lane,
+    "start" required => start,
+    "end" required => end,
+    "from" required => from,
+    "to" required => to,
+});
 
 /// What happens to a request that takes part in the split and has no key.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -236,9 +294,9 @@ pub enum NoKey {
 }
 
 /// The cookie that `noKey: cookie` issues and reads.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct StickyCookie {
     /// Its name. Default `swim_uid`.
     pub name: String,
@@ -255,6 +313,16 @@ pub struct StickyCookie {
     /// Not for scripts. Default true.
     pub http_only: bool,
 }
+
+plugin_kit::fields!(StickyCookie {
+    "name" => name,
+    "maxAge" => max_age,
+    "path" => path,
+    "domain" => domain,
+    "sameSite" => same_site,
+    "secure" => secure,
+    "httpOnly" => http_only,
+});
 
 impl Default for StickyCookie {
     fn default() -> Self {
@@ -284,9 +352,9 @@ pub enum SameSite {
 }
 
 /// How the lane goes on from here, beside the header.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Propagate {
     /// The member of the W3C `baggage` header to set; others are left alone. Empty: off.
     pub baggage: String,
@@ -294,11 +362,16 @@ pub struct Propagate {
     pub mesh: Mesh,
 }
 
+plugin_kit::fields!(Propagate {
+    "baggage" => baggage,
+    "mesh" => mesh,
+});
+
 /// From the request that enters a sidecar to those that leave it, through an application that does not copy the lane's
 /// header, but a trace header or `x-request-id`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Mesh {
     /// Default false. A gateway ignores it.
     pub enabled: bool,
@@ -312,6 +385,13 @@ pub struct Mesh {
     pub ttl: Seconds,
 }
 
+plugin_kit::fields!(Mesh {
+    "enabled" => enabled,
+    "ownLane" => own_lane,
+    "slots" => slots,
+    "ttl" => ttl,
+});
+
 impl Default for Mesh {
     fn default() -> Self {
         Self {
@@ -324,13 +404,17 @@ impl Default for Mesh {
 }
 
 /// Says the lane on the response.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Echo {
     /// The response header to set.
     pub response_header: String,
 }
+
+plugin_kit::fields!(Echo {
+    "responseHeader" required => response_header,
+});
 
 /// When the response's `vary` names the request headers that the lane depends on.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -48,7 +48,8 @@ impl Correlation {
     /// Writes the lane under every id of a request that enters.
     pub fn remember(&self, request: &Request, lane: &str, now: Duration) -> Remembered {
         let mut result = Remembered::default();
-        for id in Id::of(request) {
+        for find in Id::SOURCES {
+            let Some(id) = find(request) else { continue };
             let written = shared_data::update(&self.key(id), |row| {
                 let written = mesh::insert(row.unwrap_or_default(), id, lane, now, self.ttl);
                 (written.row, written.conflict)
@@ -63,7 +64,8 @@ impl Correlation {
 
     /// The lane under the first known id of a request that leaves.
     pub fn recall(&self, request: &Request, now: Duration) -> Option<Bytes> {
-        Id::of(request).find_map(|id| {
+        Id::SOURCES.iter().find_map(|find| {
+            let id = find(request)?;
             let (row, _) = shared_data::get(&self.key(id)).ok().flatten()?;
             mesh::find(&row, id, now).map(<[u8]>::to_vec)
         })

@@ -13,7 +13,7 @@ use plugin_kit::source::Sources;
 use crate::config::{self, Config, NoKey, UnknownLane, Untrusted};
 use crate::cookie::Cookie;
 use crate::lane::{Lane, Lanes};
-use crate::split::{BUCKETS, Shares};
+use crate::split::{Shares, bucket_of};
 
 /// Everything that decides.
 #[derive(Debug)]
@@ -351,8 +351,8 @@ impl Split {
                 }),
             },
             NoKey::Random => (world.random)().map(|bits| {
-                let bucket = u128::from_le_bytes(bits) % u128::from(BUCKETS);
-                decide(u16::try_from(bucket).unwrap_or_default(), Reason::Random)
+                let [a, b, c, d, ..] = bits;
+                decide(bucket_of(u32::from_le_bytes([a, b, c, d])), Reason::Random)
             }),
         };
         chosen.unwrap_or_else(|| Decision::new(default, Reason::NoKey))

@@ -1,6 +1,7 @@
 //! The hash functions of a split, by name. A name never changes what it computes: users would change lanes.
 
 /// `MurmurHash3_x86_32`.
+#[inline(never)]
 pub fn murmur3_x86_32(data: &[u8], seed: u32) -> u32 {
     const C1: u32 = 0xcc9e_2d51;
     const C2: u32 = 0x1b87_3593;
@@ -22,6 +23,7 @@ pub fn murmur3_x86_32(data: &[u8], seed: u32) -> u32 {
 }
 
 /// FNV-1a of 32 bits.
+#[inline(never)]
 pub fn fnv1a32(data: &[u8]) -> u32 {
     data.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use log::{info, warn};
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::{At, ConfigError, Mode};
+use plugin_kit::config::{At, ConfigError, Mode, quoted};
 use plugin_kit::headers::{HeaderName, REQUEST, RESPONSE, is_token};
 use plugin_kit::metrics::{self, Counter};
 use plugin_kit::reply::Reply;
@@ -264,12 +264,13 @@ impl Compiled {
     }
 
     fn log(&self, decision: &Decision) {
+        let sent = decision.sent.as_deref().unwrap_or(b"-");
         info!(
             "dryRun lane={} reason={} rule={} sent={} bucket={} status={}",
             decision.lane.map_or("-", |lane| self.decider.lanes.name(lane)),
             decision.reason.as_str(),
             decision.rule.map_or("-", |rule| self.decider.rule(rule)),
-            decision.sent.as_deref().unwrap_or(b"-").escape_ascii(),
+            quoted(std::str::from_utf8(sent).unwrap_or("not text")),
             decision.bucket.map_or("-".to_owned(), |bucket| bucket.to_string()),
             decision.rejected.map_or("-".to_owned(), |status| status.to_string())
         );

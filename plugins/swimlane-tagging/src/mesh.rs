@@ -20,12 +20,11 @@ pub const MAX_LANE_BYTES: usize = 63;
 pub struct Id(pub u64);
 
 impl Id {
-    /// The ids that an application may copy, the trace's first. Each is read when it is asked for.
-    pub fn of(request: &Request) -> impl Iterator<Item = Self> {
-        let trace = || Source::TraceId.value(request).map(|id| Self::of_trace(&id));
-        let request = || Source::RequestId.value(request).map(|id| Self::of_request(&id));
-        std::iter::once_with(trace).chain(std::iter::once_with(request)).flatten()
-    }
+    /// Where the ids are that an application may copy, the trace's first.
+    pub const SOURCES: [fn(&Request) -> Option<Self>; 2] = [
+        |request| Source::TraceId.value(request).map(|id| Self::of_trace(&id)),
+        |request| Source::RequestId.value(request).map(|id| Self::of_request(&id)),
+    ];
 
     /// A 64-bit trace id is what a 128-bit one is with zeros before it.
     fn of_trace(id: &[u8]) -> Self {
@@ -86,10 +85,13 @@ pub fn insert(row: &[u8], id: Id, lane: &str, now: Duration, ttl: Duration) -> W
     if own.is_some_and(|own| own.lane == new.lane && own.expires > half) {
         return Written { row: None, conflict: false };
     }
-    kept.sort_unstable_by_key(|entry| entry.expires);
-    let surplus = kept.len().saturating_add(1).saturating_sub(WAYS);
+    while kept.len() >= WAYS {
+        let oldest = kept.iter().enumerate().min_by_key(|(_, entry)| entry.expires);
+        let Some((oldest, _)) = oldest else { break };
+        kept.swap_remove(oldest);
+    }
     let mut written = Vec::with_capacity(row.len().saturating_add(32));
-    for entry in kept.iter().skip(surplus).chain([&new]) {
+    for entry in kept.iter().chain([&new]) {
         written.extend(entry.id.0.to_le_bytes());
         written.extend(entry.expires.to_le_bytes());
         written.push(u8::try_from(entry.lane.len()).unwrap_or(u8::MAX));
@@ -103,7 +105,7 @@ fn is_alive(entry: &Entry<'_>, now: Duration) -> bool {
 }
 
 fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into())
 }
 
 /// The entries of a row, up to where it is not in this format.
@@ -132,7 +134,8 @@ mod tests {
 
     fn ids(headers: &[(&str, &str)]) -> Vec<Id> {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        Id::of(&Request::detached(&headers)).collect()
+        let request = Request::detached(&headers);
+        Id::SOURCES.iter().filter_map(|find| find(&request)).collect()
     }
 
     #[test]

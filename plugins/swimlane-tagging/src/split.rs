@@ -12,6 +12,11 @@ use crate::timestamp;
 /// How many buckets there are: one is 0.01 %.
 pub const BUCKETS: u16 = 10_000;
 
+/// The bucket of 32 bits that are evenly spread.
+pub fn bucket_of(bits: u32) -> u16 {
+    (bits % 10_000) as u16
+}
+
 /// The shares of lanes.
 #[derive(Debug)]
 pub struct Shares {
@@ -63,17 +68,14 @@ impl Shares {
 
     /// The bucket of a key.
     pub fn bucket(&self, key: &[u8]) -> u16 {
-        let salted = |hash: fn(&[u8]) -> u32| {
-            let hash = hash(&[self.salt.as_slice(), key].join(&b':'));
-            u16::try_from(hash % u32::from(BUCKETS)).unwrap_or_default()
+        let hash: fn(&[u8]) -> u32 = match self.algorithm {
+            Algorithm::Unleash => return unleash(&self.salt, key).saturating_mul(BUCKETS / 100),
+            Algorithm::GrowthbookV2 => return growthbook_v2(&self.salt, key),
+            Algorithm::Murmur3 => |data| murmur3_x86_32(data, 0),
+            Algorithm::Fnv1a32 => fnv1a32,
+            Algorithm::Crc32 => crc32,
         };
-        match self.algorithm {
-            Algorithm::Murmur3 => salted(|data| murmur3_x86_32(data, 0)),
-            Algorithm::Unleash => unleash(&self.salt, key).saturating_mul(BUCKETS / 100),
-            Algorithm::GrowthbookV2 => growthbook_v2(&self.salt, key),
-            Algorithm::Fnv1a32 => salted(fnv1a32),
-            Algorithm::Crc32 => salted(crc32),
-        }
+        bucket_of(hash(&[self.salt.as_slice(), key].join(&b':')))
     }
 
     /// The lane of a bucket; `None`: the rest. The time is asked for where a share depends on it.
@@ -151,9 +153,11 @@ impl Ramp {
 
     /// The share at a time: nothing but the clock decides, so that every proxy agrees.
     fn at(&self, now: Duration) -> u16 {
-        let length = self.end.saturating_sub(self.start).as_millis();
-        let passed = now.saturating_sub(self.start).as_millis().min(length);
-        let difference = u128::from(self.from.abs_diff(self.to));
+        let millis =
+            |time: Duration| time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into());
+        let length = millis(self.end.saturating_sub(self.start));
+        let passed = millis(now.saturating_sub(self.start)).min(length);
+        let difference = u64::from(self.from.abs_diff(self.to));
         let moved = difference.saturating_mul(passed).checked_div(length).unwrap_or_default();
         let moved = u16::try_from(moved).unwrap_or(u16::MAX);
         match self.to >= self.from {
