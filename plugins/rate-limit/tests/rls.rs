@@ -30,7 +30,7 @@ fn answered(envoy: &Envoy, answer: Result<Vec<u8>, u32>) -> Stream {
 }
 
 fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat()
+    [&[number << 3 | 2, value.len() as u8], value].concat()
 }
 
 /// `OVER_LIMIT` with the status of its one descriptor: 5 a minute, none left, 30 s to go.
@@ -269,4 +269,11 @@ fn a_grpc_client_is_told_that_the_service_is_not_there() {
     let stream = envoy.request(request().header("content-type", "application/grpc"));
     envoy.answer_grpc(envoy.call().token, Err(14));
     assert_eq!(stream.response().lines("grpc-status"), ["14"]);
+}
+
+#[test]
+fn the_manifest_with_a_service_is_a_configuration() {
+    let manifest = include_str!("../../../manifests/examples/rate-limit/wasmplugin.yaml");
+    let manifest: serde_json::Value = serde_norway::from_str(manifest).unwrap();
+    drop(Envoy::start::<RateLimit>(&manifest["spec"]["pluginConfig"]));
 }
