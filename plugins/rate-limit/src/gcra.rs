@@ -70,6 +70,7 @@ impl Gcra {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;

@@ -8,6 +8,7 @@ pub const ENTRIES: usize = 32;
 pub const VERSION: u8 = 1;
 /// The most bytes of a value.
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 pub const MAX_BYTES: usize = HEADER + ENTRIES * ENTRY;
 
 const HEADER: usize = 2;
@@ -123,6 +124,7 @@ fn decode(entry: &[u8; ENTRY]) -> Option<(u64, Slot)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
