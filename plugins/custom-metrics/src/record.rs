@@ -125,13 +125,13 @@ impl Plan {
                 "is known only with the response, and activeRequests is counted when the request begins";
             return Err(ConfigError::new(late)).at("statuses").at("when");
         }
-        let mut labels = Vec::new();
+        // Always in the same order, as a series is its name. Shorter ones first: see `names`.
+        let mut labels: Vec<(String, usize)> = Vec::new();
         for (name, label) in &metric.labels.0 {
             let value = Value::compile(label, early).at(name).at("labels")?;
-            labels.push((name.clone(), self.index_of(value)));
+            let before = |known: &(String, usize)| (known.0.len(), &known.0) < (name.len(), name);
+            labels.insert(labels.partition_point(before), (name.clone(), self.index_of(value)));
         }
-        // Always in the same order, as a series is its name. Shorter ones first: see `names`.
-        labels.sort_by(|(one, _), (other, _)| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
         let max_series = metric.max_series.unwrap_or(defaults.max_series);
         check_max_series(max_series).at("maxSeries")?;
         let names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();

@@ -1,7 +1,6 @@
 //! The series of one metric: their names, and in each VM their ids.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use plugin_kit::hostcalls;
 use plugin_kit::metrics::MetricType;
@@ -34,10 +33,29 @@ pub struct Series {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By name; at most `max` and one. A series that the host refused has no id and is not asked for again.
-    ids: HashMap<String, Option<u32>>,
+    ids: Ids,
     /// Every series there will be; from then on nothing is asked any more.
     full: Option<Registry>,
+}
+
+/// Ids by name, sorted; at most as many as the metric may have series, and one. (A `HashMap` costs 8 KiB more.) A
+/// series that the host refused has no id, and is not asked for again.
+#[derive(Debug, Default)]
+struct Ids(Vec<(Box<str>, Option<u32>)>);
+
+impl Ids {
+    fn find(&self, name: &str) -> Result<Option<u32>, usize> {
+        let at = self.0.binary_search_by(|(known, _)| (**known).cmp(name))?;
+        Ok(self.0.get(at).and_then(|(_, id)| *id))
+    }
+
+    fn find_or_insert(&mut self, name: &str, define: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        self.find(name).unwrap_or_else(|at| {
+            let id = define();
+            self.0.insert(at, (name.into(), id));
+            id
+        })
+    }
 }
 
 /// Where a value goes.
@@ -72,8 +90,8 @@ impl Series {
     pub fn find(&self, name: &str) -> Found {
         let mut state = self.state.borrow_mut();
         let mut found = Found { id: None, overflowed: false, count: None, undecided: false };
-        if let Some(id) = state.ids.get(name) {
-            return Found { id: *id, ..found };
+        if let Ok(id) = state.ids.find(name) {
+            return Found { id, ..found };
         }
         let name = match &self.overflow {
             Some(overflow) if overflow != name => {
@@ -82,14 +100,7 @@ impl Series {
             }
             _ => name,
         };
-        found.id = match state.ids.get(name) {
-            Some(id) => *id,
-            None => {
-                let id = hostcalls::define_metric(self.kind, name).ok();
-                state.ids.insert(name.to_owned(), id);
-                id
-            }
-        };
+        found.id = state.ids.find_or_insert(name, || hostcalls::define_metric(self.kind, name).ok());
         found
     }
 
