@@ -61,8 +61,8 @@ impl Client {
         }))
     }
 
-    /// Sends requests over that many connections at a time, on each one after the other without waiting for answers
-    /// (HTTP/1.1 pipelining): how many answers had which status. The requests must not close their connection.
+    /// Sends requests over that many connections at a time, on each one after the other, and says how many answers had
+    /// which status. HTTP/1.1, whose connections stay open: no request and no answer may close one, nor is a HEAD.
     pub fn load(&self, connections: usize, messages: Vec<Message>) -> Result<BTreeMap<u16, u64>> {
         let mut shares: Vec<Vec<Message>> = vec![Vec::new(); connections.max(1)];
         let count = shares.len();
