@@ -11,7 +11,7 @@ use plugin_kit::metrics::{self, Counter};
 use plugin_kit::{hostcalls, shared_data};
 
 use crate::jwks::{self, SetPolicy};
-use crate::jwks_fetch::{Absent, Record, Schedule, Why};
+use crate::jwks_fetch::{Absent, Record, Schedule};
 use crate::verify::KeySet;
 
 const FORMAT: u32 = 1;
@@ -65,7 +65,7 @@ impl Location {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or_else(wrong)?;
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, digits)) if !host.ends_with(']') || !digits.is_empty() => {
+            Some((host, digits)) if !authority.ends_with(']') => {
                 (host, digits.parse::<u16>().map_err(|_| wrong())?)
             }
             _ => (authority, port),
@@ -86,8 +86,12 @@ impl Remote {
     /// A set of which nothing is known yet.
     #[must_use]
     pub fn new(plugin: &str, name: &str, location: Location, schedule: Schedule, policy: SetPolicy) -> Self {
-        // Whoever wants the same set, in this plugin or in another instance of it, gets it together.
-        let store = format!("{}|{}{}", location.cluster, location.authority, location.path);
+        // Whoever wants the same set within the same limits, in this plugin or in another instance of it, gets it together.
+        let SetPolicy { keys, max_keys, max_bytes, .. } = policy;
+        let limits =
+            [keys.min_rsa_bits, keys.max_rsa_bits, max_keys, max_bytes].map(|limit| limit.to_string());
+        let Location { cluster, authority, path } = &location;
+        let store = format!("{cluster}|{authority}{path}|{}", limits.join("|"));
         let counter = |result| Counter::new(metrics::component(plugin, result, "jwks_fetch_total"));
         Self {
             name: name.to_owned(),
@@ -194,7 +198,8 @@ impl Remote {
     fn succeeded(&self, text: &[u8], now: Duration) {
         self.fetches.succeeded.increment();
         let published = shared_data::update(&self.set_key, |stored| {
-            let (generation, known) = stored.and_then(<[u8]>::split_first_chunk::<8>).unwrap_or((&[0; 8], &[]));
+            let (generation, known) =
+                stored.and_then(<[u8]>::split_first_chunk::<8>).unwrap_or((&[0; 8], &[]));
             let generation = u64::from_le_bytes(*generation);
             if known == text {
                 return (None, generation);
@@ -207,7 +212,9 @@ impl Remote {
             Ok(record) => {
                 self.adopt(&record, now);
             }
-            Err(contended) => warn!("the keys of provider {} were fetched and are not shared: {contended:?}", self.name),
+            Err(contended) => {
+                warn!("the keys of provider {} were fetched and are not shared: {contended:?}", self.name)
+            }
         }
     }
 
@@ -254,7 +261,7 @@ impl Remote {
         let (generation, text) = stored.split_first_chunk::<8>()?;
         let set = match jwks::read(text, &self.policy) {
             Ok(set) => set,
-            // Another instance's policy may have taken it; ours does not.
+            // What another version of the plugin took, this one may not.
             Err(reason) => {
                 warn!("the keys of provider {} are not taken over: {reason}", self.name);
                 return current.clone();
@@ -263,12 +270,9 @@ impl Remote {
         for reason in &set.skipped {
             warn!("a key of provider {} is left out: {reason}", self.name);
         }
-        let mut keys = set.keys;
-        // What a URL says is public: no secret can come from there (CVE-2015-9235, CVE-2026-48526).
-        keys.retain(|key| !key.is_secret());
-        info!("provider {} has {} keys", self.name, keys.len());
+        info!("provider {} has {} keys", self.name, set.keys.len());
         let generation = u64::from_le_bytes(*generation);
-        *current = Some(Rc::new(KeySet { generation, keys: keys.into(), usable_until }));
+        *current = Some(Rc::new(KeySet { generation, keys: set.keys.into(), usable_until }));
         current.clone()
     }
 }
@@ -283,7 +287,12 @@ mod tests {
     #[test]
     fn a_uri_leads_to_istios_cluster() {
         for (uri, cluster, authority, path) in [
-            ("https://kc.example.com/certs?a=b", "outbound|443||kc.example.com", "kc.example.com", "/certs?a=b"),
+            (
+                "https://kc.example.com/certs?a=b",
+                "outbound|443||kc.example.com",
+                "kc.example.com",
+                "/certs?a=b",
+            ),
             ("http://kc:8080", "outbound|8080||kc", "kc:8080", "/"),
             ("http://kc?x", "outbound|80||kc", "kc", "/?x"),
             ("https://[::1]/x", "outbound|443||[::1]", "[::1]", "/x"),
@@ -298,7 +307,18 @@ mod tests {
 
     #[test]
     fn what_is_no_uri_is_refused() {
-        for uri in ["", "kc.example.com", "ftp://a/b", "https://", "https:///x", "https://a:b/", "https://u@a/", "https://a/b c", "https://a/#b", "https://a:99999/"] {
+        for uri in [
+            "",
+            "kc.example.com",
+            "ftp://a/b",
+            "https://",
+            "https:///x",
+            "https://a:b/",
+            "https://u@a/",
+            "https://a/b c",
+            "https://a/#b",
+            "https://a:99999/",
+        ] {
             assert!(Location::new(uri, None).is_err(), "{uri}");
         }
     }

@@ -68,7 +68,9 @@ impl Claims {
             _ => {}
         }
         let latest = now.saturating_add(skew);
-        if self.not_before.is_some_and(|start| start > latest) || self.issued.is_some_and(|issued| issued > latest) {
+        if self.not_before.is_some_and(|start| start > latest)
+            || self.issued.is_some_and(|issued| issued > latest)
+        {
             return Err(Reject::NotYetValid);
         }
         if let Some(max) = times.max_lifetime {
@@ -127,7 +129,8 @@ mod tests {
     use crate::json;
 
     const NOW: Duration = Duration::from_secs(1_000);
-    const TIMES: Times = Times { skew: Duration::from_secs(60), require_expiration: true, max_lifetime: None };
+    const TIMES: Times =
+        Times { skew: Duration::from_secs(60), require_expiration: true, max_lifetime: None };
 
     fn read(text: &str) -> Result<Claims, Reject> {
         Claims::read(json::parse(text.as_bytes(), 8).unwrap())
@@ -141,12 +144,31 @@ mod tests {
     fn a_registered_claim_of_a_wrong_type_spoils_the_token() {
         for value in ["1", "true", "null", "{}", "[]", r#"["a"]"#, "0.5"] {
             for name in ["iss", "sub", "jti"] {
-                assert_eq!(read(&format!("{{\"{name}\":{value}}}")).err(), Some(Reject::Malformed), "{name} {value}");
+                assert_eq!(
+                    read(&format!("{{\"{name}\":{value}}}")).err(),
+                    Some(Reject::Malformed),
+                    "{name} {value}"
+                );
             }
         }
-        for value in ["\"1\"", "true", "null", "{}", "[1]", "-1", "1e400", "18446744073709551616", "1e30", "9007199254740992"] {
+        for value in [
+            "\"1\"",
+            "true",
+            "null",
+            "{}",
+            "[1]",
+            "-1",
+            "1e400",
+            "18446744073709551616",
+            "1e30",
+            "9007199254740992",
+        ] {
             for name in ["exp", "nbf", "iat"] {
-                assert_eq!(read(&format!("{{\"{name}\":{value}}}")).err(), Some(Reject::Malformed), "{name} {value}");
+                assert_eq!(
+                    read(&format!("{{\"{name}\":{value}}}")).err(),
+                    Some(Reject::Malformed),
+                    "{name} {value}"
+                );
             }
         }
         for value in ["1", "null", "{}", r#"["a",1]"#, "[[]]"] {

@@ -51,7 +51,8 @@ pub fn split(token: &[u8], max_bytes: usize, max_depth: usize) -> Result<Compact
         return Err(Reject::Malformed);
     };
     let mut parts = token.split(|&byte| byte == b'.');
-    let (Some(header), Some(payload_text), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(payload_text), Some(signature)) = (parts.next(), parts.next(), parts.next())
+    else {
         return Err(Reject::Malformed);
     };
     let header = decode(header)?;
@@ -226,11 +227,15 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        let long = |name: &str, length: usize| format!(r#"{{"alg":"RS256","{name}":"{}"}}"#, "a".repeat(length));
+        let long =
+            |name: &str, length: usize| format!(r#"{{"alg":"RS256","{name}":"{}"}}"#, "a".repeat(length));
         assert_eq!(with_header(&long("kid", 1024)), None);
         assert_eq!(with_header(&long("kid", 1025)), Some(Reject::Malformed));
         assert_eq!(with_header(&long("x", 4096)), Some(Reject::TooLarge));
         assert_eq!(split(&[b'a'; 101], 100, 8).err(), Some(Reject::TooLarge));
-        assert_eq!(with_header(&format!(r#"{{"alg":"RS256","x":{}}}"#, "[".repeat(1000))), Some(Reject::Malformed));
+        assert_eq!(
+            with_header(&format!(r#"{{"alg":"RS256","x":{}}}"#, "[".repeat(1000))),
+            Some(Reject::Malformed)
+        );
     }
 }

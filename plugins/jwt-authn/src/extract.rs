@@ -60,12 +60,17 @@ impl Source {
             }
             sources.push(Self::Cookie(name.clone()));
         }
-        if provider.from_headers.is_none() && provider.from_params.is_none() && provider.from_cookies.is_none() {
+        if provider.from_headers.is_none()
+            && provider.from_params.is_none()
+            && provider.from_cookies.is_none()
+        {
             sources.push(Self::Header(HeaderName::new("authorization")?, Prefix::new("Bearer ")));
             sources.push(Self::Param("access_token".into()));
         }
         if sources.is_empty() {
-            return Err(ConfigError::new("fromHeaders, fromParams and fromCookies are empty: no token could come"));
+            return Err(ConfigError::new(
+                "fromHeaders, fromParams and fromCookies are empty: no token could come",
+            ));
         }
         Ok(sources)
     }
@@ -92,6 +97,26 @@ impl Source {
                     false
                 });
             }
+        }
+    }
+}
+
+impl Source {
+    /// The query parameter that it is.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Param(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The cookie that it is.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        match self {
+            Self::Cookie(name) => Some(name),
+            _ => None,
         }
     }
 }
@@ -156,7 +181,8 @@ fn credentials(value: &[u8], scheme: &str) -> Option<Found> {
 #[must_use]
 pub fn without_params(target: &[u8], names: &[&str]) -> Option<Vec<u8>> {
     let (path, query) = query::split(target);
-    let is_kept = |parameter: &query::Parameter<'_>| !names.iter().any(|name| *parameter.name() == *name.as_bytes());
+    let is_kept =
+        |parameter: &query::Parameter<'_>| !names.iter().any(|name| *parameter.name() == *name.as_bytes());
     let query = query?;
     if query::parameters(query).all(|parameter| is_kept(&parameter)) {
         return None;
@@ -201,17 +227,23 @@ mod tests {
             assert_eq!(bearer(value), [token("a.b.c")], "{value}");
         }
         assert_eq!(bearer("Bearer a+/~=="), [token("a+/~==")]);
-        for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer \"a\"", "Bearer =", "Bearer a=b", "Bearer a\tb"] {
+        for value in
+            ["Bearer", "Bearer ", "Bearer a b", "Bearer \"a\"", "Bearer =", "Bearer a=b", "Bearer a\tb"]
+        {
             assert_eq!(bearer(value), [Found::Malformed], "{value}");
         }
-        for value in ["", "Basic abc", "Basic abc Bearer a.b.c", "Bearera.b.c", "Bearer:a", "Digest a=b, c=\"d\""] {
+        for value in
+            ["", "Basic abc", "Basic abc Bearer a.b.c", "Bearera.b.c", "Bearer:a", "Digest a=b, c=\"d\""]
+        {
             assert_eq!(bearer(value), [], "{value}");
         }
     }
 
     #[test]
     fn joined_lines_are_more_than_one_token() {
-        for value in ["Bearer a,Bearer b", "Bearer a, bearer b", "Basic x,Bearer b", "Bearer a,", "Bearer a,b"] {
+        for value in
+            ["Bearer a,Bearer b", "Bearer a, bearer b", "Basic x,Bearer b", "Bearer a,", "Bearer a,b"]
+        {
             assert!(bearer(value).len() > 1, "{value}");
         }
     }
@@ -226,7 +258,8 @@ mod tests {
             ("cookie", b"s=4; ss=5; s=6"),
             ("cookie", b"s="),
         ]);
-        let header = |name: &str, prefix: &str| Source::Header(HeaderName::new(name).unwrap(), Prefix::new(prefix));
+        let header =
+            |name: &str, prefix: &str| Source::Header(HeaderName::new(name).unwrap(), Prefix::new(prefix));
         for (source, expected) in [
             (Source::Param("access_token".into()), vec![token("1"), token("3")]),
             (header("x-jwt", ""), vec![token("t1"), token("t2")]),

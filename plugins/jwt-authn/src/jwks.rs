@@ -13,6 +13,8 @@ pub struct SetPolicy {
     pub max_keys: usize,
     /// How large, at most.
     pub max_bytes: usize,
+    /// Whether shared secrets are taken. What a URL says is public: none can come from there.
+    pub secrets: bool,
 }
 
 /// The keys of a set, and why others of it were left out.
@@ -49,6 +51,7 @@ pub fn read(text: &[u8], policy: &SetPolicy) -> Result<Set, String> {
     for (kid, entry) in entries {
         match (kid, entry) {
             (None, jwk) => match Key::from_jwk(jwk, &policy.keys) {
+                Ok(key) if key.is_secret() && !policy.secrets => skipped.push("a shared secret".into()),
                 Ok(key) => keys.push(key),
                 Err(reason) => skipped.push(reason),
             },
@@ -77,12 +80,15 @@ mod tests {
         keys: KeyPolicy { min_rsa_bits: 2048, max_rsa_bits: 8192 },
         max_keys: 5,
         max_bytes: 10_000,
+        secrets: false,
     };
     const GOOD: &str = r#"{"kid":"a","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
 
     #[test]
     fn an_odd_key_is_skipped_and_the_others_stay() {
-        let text = format!(r#"{{"keys":[{{"kty":"AKP"}},1,{{"kty":"RSA","kid":1}},{GOOD},{{"kty":"OKP","crv":"Ed25519","x":"AA"}}]}}"#);
+        let text = format!(
+            r#"{{"keys":[{{"kty":"AKP"}},1,{{"kty":"RSA","kid":1}},{GOOD},{{"kty":"OKP","crv":"Ed25519","x":"AA"}}]}}"#
+        );
         let set = read(text.as_bytes(), &POLICY).unwrap();
         assert_eq!(set.keys.len(), 1);
         assert_eq!(
@@ -100,7 +106,10 @@ mod tests {
         text.push_str(",\"two\":\"nonsense\"}");
         let set = read(text.as_bytes(), &POLICY).unwrap();
         assert_eq!(set.keys[0].kid.as_deref(), Some("one"));
-        assert_eq!(set.skipped, ["key \"two\": no -----BEGIN PUBLIC KEY-----, RSA PUBLIC KEY or CERTIFICATE"]);
+        assert_eq!(
+            set.skipped,
+            ["key \"two\": no -----BEGIN PUBLIC KEY-----, RSA PUBLIC KEY or CERTIFICATE"]
+        );
     }
 
     #[test]
@@ -114,7 +123,14 @@ mod tests {
             ("[]", "no key that may be used"),
             (r#"{"keys":[]}"#, "no key that may be used"),
             (r#"{"keys":{}}"#, "no key that may be used"),
-            (r#"{"keys":[{"kty":"oct","k":"AA"}]}"#, "no key that may be used: a secret of 1 bytes; HS256 needs 32"),
+            (
+                r#"{"keys":[{"kty":"oct","k":"AA"}]}"#,
+                "no key that may be used: a secret of 1 bytes; HS256 needs 32",
+            ),
+            (
+                r#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
+                "no key that may be used: a shared secret",
+            ),
             (&many, "a key set of 6 keys; at most 5 are taken"),
             (&large, "a key set of 10001 bytes; at most 10000 are taken"),
         ] {

@@ -67,7 +67,8 @@ impl Record {
         let (numbers, rest) = bytes.as_chunks::<8>();
         match <[[u8; 8]; FIELDS]>::try_from(numbers) {
             Ok(numbers) if rest.is_empty() => {
-                let [generation, fetched, asked, asked_for_kid, lease, failures] = numbers.map(u64::from_le_bytes);
+                let [generation, fetched, asked, asked_for_kid, lease, failures] =
+                    numbers.map(u64::from_le_bytes);
                 Self { generation, fetched, asked, asked_for_kid, lease, failures }
             }
             _ => Self::default(),
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_anything_else_is_nothing() {
-        let record = Record { generation: 1, fetched: 2, asked: 3, asked_for_kid: 4, lease: 5, failures: u64::MAX };
+        let record =
+            Record { generation: 1, fetched: 2, asked: 3, asked_for_kid: 4, lease: 5, failures: u64::MAX };
         assert_eq!(Record::read(&record.write()), record);
         for length in [0, 1, 47, 49, 96] {
             assert_eq!(Record::read(&vec![1; length]), Record::default(), "{length}");

@@ -91,7 +91,10 @@ impl Key {
     pub fn rsa(modulus: &[u8], exponent: &[u8], policy: &KeyPolicy) -> Result<Self, Unfit> {
         let (modulus, exponent) = (without_zeros(modulus), without_zeros(exponent));
         let bits = modulus.first().map_or(0, |first| {
-            modulus.len().saturating_mul(8).saturating_sub(usize::try_from(first.leading_zeros()).unwrap_or(8))
+            modulus
+                .len()
+                .saturating_mul(8)
+                .saturating_sub(usize::try_from(first.leading_zeros()).unwrap_or(8))
         });
         let KeyPolicy { min_rsa_bits: min, max_rsa_bits: max } = *policy;
         if bits < min || bits > max {
@@ -272,15 +275,23 @@ mod tests {
             (ED25519.to_owned(), &["EdDSA"]),
             (OCT.to_owned(), &["HS256", "HS384", "HS512"]),
             (format!(r#"{OCT},"alg":"HS384""#), &["HS384"]),
-            (format!(r#"{P256},"use":"sig","key_ops":["sign","verify"],"x5t":"?","d":"private""#), &["ES256"]),
+            (
+                format!(r#"{P256},"use":"sig","key_ops":["sign","verify"],"x5t":"?","d":"private""#),
+                &["ES256"],
+            ),
         ] {
             let key = jwk(&members).unwrap();
-            let allows: Vec<&str> =
-                ALGORITHMS.iter().filter(|(_, algorithm)| key.allows(*algorithm)).map(|(name, _)| *name).collect();
+            let allows: Vec<&str> = ALGORITHMS
+                .iter()
+                .filter(|(_, algorithm)| key.allows(*algorithm))
+                .map(|(name, _)| *name)
+                .collect();
             assert_eq!(allows, allowed, "{members}");
         }
         let rsa = rsa(2048, &[1, 0, 1]).unwrap();
-        assert!(rsa.allows(Algorithm::PS512) && !rsa.allows(Algorithm::HS256) && !rsa.allows(Algorithm::ES256));
+        assert!(
+            rsa.allows(Algorithm::PS512) && !rsa.allows(Algorithm::HS256) && !rsa.allows(Algorithm::ES256)
+        );
     }
 
     #[test]
@@ -299,7 +310,10 @@ mod tests {
             (format!(r#"{P256},"key_ops":"verify""#), "verify is not among its key_ops"),
             (format!(r#"{P256},"alg":"ES384""#), "an alg that does not go with the key"),
             (format!(r#"{P256},"alg":"HS256""#), "an alg that does not go with the key"),
-            (format!(r#"{P256},"alg":"ECDH-ES","kid":"k\n""#), r#"key "k\n": an alg that does not go with the key"#),
+            (
+                format!(r#"{P256},"alg":"ECDH-ES","kid":"k\n""#),
+                r#"key "k\n": an alg that does not go with the key"#,
+            ),
             (format!(r#"{P256},"use":1"#), "use is not a text"),
             (format!(r#"{P256},"kid":1"#), "kid is not a text"),
             (P256.replace("P-256", "P-384"), "a coordinate is not of 48 bytes"),
@@ -308,7 +322,10 @@ mod tests {
             (P256.replace("f83O", "f83P"), "a point that is not on the curve"),
             (P256.replace("\"EC\"", "\"RSA\""), "without n"),
             (ED25519.replace("Ed25519", "X25519"), "an unknown crv"),
-            (ED25519.replace("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "11qY"), "an Ed25519 key is 32 bytes"),
+            (
+                ED25519.replace("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "11qY"),
+                "an Ed25519 key is 32 bytes",
+            ),
             (r#""kty":"AKP","alg":"ML-DSA-44""#.into(), "an unknown kty"),
             (r#""n":"AQ""#.into(), "without kty"),
         ] {
@@ -330,8 +347,14 @@ mod tests {
         for bits in [2048, 3072, 4096, 8192] {
             assert!(rsa(bits, &[1, 0, 1]).is_ok(), "{bits}");
         }
-        assert_eq!(rsa(1024, &[1, 0, 1]).unwrap_err(), "an RSA key of 1024 bits; from 2048 to 8192 are taken");
-        assert_eq!(rsa(8200, &[1, 0, 1]).unwrap_err(), "an RSA key of 8200 bits; from 2048 to 8192 are taken");
+        assert_eq!(
+            rsa(1024, &[1, 0, 1]).unwrap_err(),
+            "an RSA key of 1024 bits; from 2048 to 8192 are taken"
+        );
+        assert_eq!(
+            rsa(8200, &[1, 0, 1]).unwrap_err(),
+            "an RSA key of 8200 bits; from 2048 to 8192 are taken"
+        );
         let mut padded = vec![0; 128];
         padded.extend([0xff; 128]);
         assert!(Key::rsa(&padded, &[3], &POLICY).unwrap_err().contains("1024 bits"), "zeros are no bits");

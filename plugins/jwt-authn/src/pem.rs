@@ -148,9 +148,18 @@ mod tests {
             ("-----BEGIN PUBLIC KEY", "a BEGIN line without an end"),
             ("-----BEGIN PUBLIC KEY-----\nAA==", "a block without an END line"),
             ("-----BEGIN PUBLIC KEY-----\n?\n-----END PUBLIC KEY-----", "a block that is not base64"),
-            ("-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----", "a block that is not a public key in DER"),
-            ("-----BEGIN CERTIFICATE-----\nMIP///8=\n-----END CERTIFICATE-----", "a block that is not a public key in DER"),
-            ("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----", "\"PRIVATE KEY\" is not a public key"),
+            (
+                "-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----",
+                "a block that is not a public key in DER",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMIP///8=\n-----END CERTIFICATE-----",
+                "a block that is not a public key in DER",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----",
+                "\"PRIVATE KEY\" is not a public key",
+            ),
         ] {
             assert_eq!(shapes(text).unwrap_err(), reason, "{text}");
         }

@@ -52,9 +52,8 @@ impl Secret {
     pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
         match (&self.from_env, &self.value) {
             (Some(name), None) => {
-                let value = std::env::var(name).map_err(|_| {
-                    ConfigError::new(format!("there is no {} in vmConfig.env", quoted(name)))
-                });
+                let value = std::env::var(name)
+                    .map_err(|_| ConfigError::new(format!("there is no {} in vmConfig.env", quoted(name))));
                 self.decode(&value.at("fromEnv")?).at("fromEnv")
             }
             (None, Some(value)) => self.decode(value).at("value"),

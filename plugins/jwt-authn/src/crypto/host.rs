@@ -52,7 +52,8 @@ impl Verifier<Vec<u8>> for Offloaded {
             Verdict::Valid => Ok(()),
             Verdict::Invalid => Err(Error::new()),
             Verdict::None => {
-                let verifier = (RUST.verifier_factory)(&self.algorithm, &self.key).map_err(|_| Error::new())?;
+                let verifier =
+                    (RUST.verifier_factory)(&self.algorithm, &self.key).map_err(|_| Error::new())?;
                 verifier.verify(signed, signature)
             }
         }
@@ -87,7 +88,8 @@ fn ask(algorithm: Algorithm, key: &DecodingKey, signed: &[u8], signature: &[u8])
     }) else {
         return Verdict::None;
     };
-    let arguments = [field(1, hash.as_bytes()), field(2, &key), field(3, &signature), field(4, signed)].concat();
+    let arguments =
+        [field(1, hash.as_bytes()), field(2, &key), field(3, &signature), field(4, signed)].concat();
     match hostcalls::call_foreign_function(FUNCTION, &arguments) {
         Ok(result) if result == VALID => Verdict::Valid,
         Ok(result) if result.windows(COMPARED.len()).any(|part| part == COMPARED) => Verdict::Invalid,
@@ -109,10 +111,14 @@ const fn hash(algorithm: Algorithm) -> Option<&'static str> {
 fn in_der(algorithm: Algorithm, key: &DecodingKey, signature: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     // AlgorithmIdentifier: object id and parameters.
     const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-    const P256: &[u8] = b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    const P256: &[u8] =
+        b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
     const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
     match (algorithm, key.kind()) {
-        (Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+        (
+            Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512,
+            DecodingKeyKind::RsaModulusExponent { n, e },
+        ) => {
             let numbers = sequence(&[&integer(n), &integer(e)]);
             Some((public_key(RSA, &numbers), signature.to_vec()))
         }

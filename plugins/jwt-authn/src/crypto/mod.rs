@@ -11,18 +11,12 @@ use jsonwebtoken::errors::{Error, ErrorKind, Result, new_error};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
 /// RustCrypto.
-pub const RUST: &CryptoProvider = &CryptoProvider {
-    signer_factory: no_signer,
-    verifier_factory: rust::verifier,
-    key_utils: NO_KEY_UTILS,
-};
+pub const RUST: &CryptoProvider =
+    &CryptoProvider { signer_factory: no_signer, verifier_factory: rust::verifier, key_utils: NO_KEY_UTILS };
 
 /// The host's own, for what it can do; where it has no answer, RustCrypto's is the one that counts.
-pub const HOST: &CryptoProvider = &CryptoProvider {
-    signer_factory: no_signer,
-    verifier_factory: host::verifier,
-    key_utils: NO_KEY_UTILS,
-};
+pub const HOST: &CryptoProvider =
+    &CryptoProvider { signer_factory: no_signer, verifier_factory: host::verifier, key_utils: NO_KEY_UTILS };
 
 /// What `jsonwebtoken` would do with JWKs, which are read here; its own stand-ins panic.
 const NO_KEY_UTILS: KeyUtils = KeyUtils {
@@ -69,7 +63,13 @@ impl Crypto {
 
     /// Whether `signature` is that of `signed` under `key`. Whatever else happens is a no.
     #[must_use]
-    pub fn verify(&self, algorithm: Algorithm, key: &DecodingKey, signed: &[u8], signature: &Vec<u8>) -> bool {
+    pub fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &DecodingKey,
+        signed: &[u8],
+        signature: &Vec<u8>,
+    ) -> bool {
         let provider = if self.offloaded.contains(&algorithm) { HOST } else { RUST };
         let verifier: Result<Box<dyn JwtVerifier>> = (provider.verifier_factory)(&algorithm, key);
         verifier.is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())

@@ -47,7 +47,9 @@ fn ready(algorithm: Algorithm, key: &DecodingKey) -> Option<Kind> {
         (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(key), Algorithm::EdDSA) => {
             Some(Kind::Ed25519(Ed25519::from_bytes(key.as_slice().try_into().ok()?).ok()?))
         }
-        (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret), _) => Some(Kind::Secret(secret.clone())),
+        (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret), _) => {
+            Some(Kind::Secret(secret.clone()))
+        }
         _ => None,
     }
 }
