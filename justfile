@@ -51,7 +51,7 @@ check-wasm *plugins: _xtask
 new name *flags: _xtask
     {{ xtask }} new "$@"
 
-# Write manifests/base/ from each plugin's Cargo.toml and example.yaml
+# Write manifests/base/ and the README's table from each plugin's Cargo.toml and example.yaml
 [group('write')]
 manifests *flags: _xtask
     {{ xtask }} manifests {{ flags }}
@@ -70,10 +70,10 @@ test: test-native build-all (build "template") check-wasm (check-wasm "template"
 test-native crate="": _toolchain
     cargo test --all-features {{ if crate == "" { "--workspace --exclude e2e" } else { "--package " + crate } }}
 
-# In copies of this checkout: the same module from two directories, and a new plugin that builds and passes its tests
+# In copies of this checkout: the same module from two directories, and docs/adding-a-plugin.md followed literally
 [group('check')]
 test-copies: _toolchain
-    cargo test --package xtask --test copies -- --ignored
+    JUST='{{ just_executable() }}' cargo test --package xtask --test copies -- --ignored
 
 # The modules in a real Envoy
 [group('check')]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
 
 /// The part of a `WasmPlugin` that reaches the proxy.
@@ -43,7 +43,7 @@ struct Spec {
 }
 
 /// Where in the chain; in the order of the chain.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Phase {
     /// Before Istio's own authentication.
@@ -69,13 +69,17 @@ impl Phase {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-enum FailStrategy {
+/// What becomes of requests when the VM has died.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub enum FailStrategy {
+    /// They are refused until the configuration changes.
     #[default]
     #[serde(rename = "FAIL_CLOSE")]
     Close,
+    /// They pass without the plugin.
     #[serde(rename = "FAIL_OPEN")]
     Open,
+    /// They are refused until the VM is back, a second later.
     #[serde(rename = "FAIL_RELOAD")]
     Reload,
 }

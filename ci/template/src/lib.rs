@@ -17,7 +17,7 @@ use crate::stamp::Stamp;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// `enforce`, `dryRun` (decides and counts, changes nothing) or `off`.
+    /// `enforce`, `dryRun` (decides and counts, changes nothing) or `off`. Default `enforce`.
     #[serde(default)]
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
@@ -25,7 +25,7 @@ pub struct Config {
     pub config_revision: String,
     /// The name of the header to add.
     pub header: String,
-    /// Its value.
+    /// Its value. Default `1`.
     #[serde(default = "default_value")]
     pub value: String,
 }

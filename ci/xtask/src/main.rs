@@ -12,6 +12,7 @@ mod manifests;
 mod names;
 mod new;
 mod progress;
+mod readme;
 #[cfg(test)]
 mod sources;
 mod toolchain;
@@ -65,7 +66,7 @@ enum Command {
     },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
-    /// Write manifests/base/<plugin>/wasmplugin.yaml.
+    /// Write manifests/base/<plugin>/wasmplugin.yaml and the README's table of plugins.
     Manifests {
         /// Change nothing; fail where a file is not what it would be.
         #[arg(long)]

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
 
+use crate::readme;
 use crate::workspace::{Plugin, Workspace};
 
-/// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin.
+/// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin, and the table of the README.
 pub fn write(workspace: &Workspace) -> Result<()> {
-    for plugin in &workspace.plugins {
-        let path = committed(workspace, plugin);
+    for (path, text) in generated(workspace)? {
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        fs::write(&path, wasm_plugin(workspace, plugin)?)?;
+        fs::write(&path, text)?;
     }
     Ok(())
 }
@@ -22,9 +22,8 @@ pub fn write(workspace: &Workspace) -> Result<()> {
 /// Compares what is committed with what [`write`] would write.
 pub fn check(workspace: &Workspace) -> Result<()> {
     let mut stale = Vec::new();
-    for plugin in &workspace.plugins {
-        let path = committed(workspace, plugin);
-        if fs::read_to_string(&path).ok() != Some(wasm_plugin(workspace, plugin)?) {
+    for (path, text) in generated(workspace)? {
+        if fs::read_to_string(&path).ok() != Some(text) {
             stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
         }
     }
@@ -34,8 +33,13 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn committed(workspace: &Workspace, plugin: &Plugin) -> PathBuf {
-    workspace.root.join("manifests/base").join(&plugin.name).join("wasmplugin.yaml")
+fn generated(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = vec![readme::with_table(workspace)?];
+    for plugin in &workspace.plugins {
+        let path = workspace.root.join("manifests/base").join(&plugin.name).join("wasmplugin.yaml");
+        files.push((path, wasm_plugin(workspace, plugin)?));
+    }
+    Ok(files)
 }
 
 /// The text of a plugin's WasmPlugin.

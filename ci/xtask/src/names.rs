@@ -79,7 +79,7 @@ mod tests {
     fn a_path_is_its_type_and_its_method() {
         for (long, expected) in [
             ("proxy_wasm::dispatcher::Dispatcher::on_delete", "Dispatcher::on_delete"),
-            ("<plugin_kit::shell::Shell<F> as proxy_wasm::traits::Context>::on_done", "Shell::on_done"),
+            ("<plugin_kit::plugin::Root<P> as proxy_wasm::traits::Context>::on_done", "Root::on_done"),
             (
                 "<plugin_kit::config::node::Node as serde_core::de::Deserialize>::deserialize",
                 "Node::deserialize",

@@ -14,7 +14,8 @@ pub fn create(workspace: &Workspace, name: &str, description: Option<&str>) -> R
     let description =
         description.map_or_else(|| format!("What {name} does, in one sentence."), str::to_owned);
     copy(&workspace.template.dir, &to, &names)?;
-    describe(&to.join("Cargo.toml"), &names.apply(&workspace.template.description), &description)?;
+    describe(&to.join("Cargo.toml"), &names.apply(&workspace.template.description), &description)
+        .with_context(|| format!("plugins/{name}/Cargo.toml"))?;
     if let Err(error) = lock(&workspace.root) {
         fs::remove_dir_all(&to)?;
         return Err(error);
@@ -112,10 +113,20 @@ fn copy(from: &Path, to: &Path, names: &Names) -> Result<()> {
     Ok(())
 }
 
+/// What a new plugin may grow to, in KiB, until its author says otherwise. The template's budget is the kit's.
+const BUDGET: u32 = 300;
+
 fn describe(manifest: &Path, old: &str, new: &str) -> Result<()> {
     let text = fs::read_to_string(manifest)?;
-    let line = |description: &str| format!("description = {description:?}");
-    fs::write(manifest, text.replacen(&line(old), &line(new), 1))?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if *line == format!("description = {old:?}") {
+            *line = format!("description = {new:?}");
+        } else if line.starts_with("maxKib = ") {
+            *line = format!("maxKib = {BUDGET}");
+        }
+    }
+    fs::write(manifest, lines.join("\n") + "\n")?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{MetadataCommand, Package};
+use harness::render::{FailStrategy, Phase};
 use serde::{Deserialize, Serialize};
 
 /// This checkout.
@@ -37,26 +38,6 @@ pub struct Metadata {
     /// The budget; Istio is not told.
     #[serde(skip_serializing)]
     pub max_kib: u64,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Phase {
-    #[serde(rename = "UNSPECIFIED_PHASE")]
-    Unspecified,
-    Authn,
-    Authz,
-    Stats,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub enum FailStrategy {
-    #[serde(rename = "FAIL_CLOSE")]
-    Close,
-    #[serde(rename = "FAIL_OPEN")]
-    Open,
-    #[serde(rename = "FAIL_RELOAD")]
-    Reload,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

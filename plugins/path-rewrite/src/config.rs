@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error, Visitor};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
-    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing) or `off`.
+    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing) or `off`. Default `enforce`.
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
     pub config_revision: String,
@@ -24,7 +24,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What happens to requests that no rule matched.
     pub default: Unmatched,
-    /// The header that keeps the client's path when a rule changed it. A client's own is removed. Empty: off.
+    /// The header that keeps the client's path when a rule changed it. A client's own is removed. Empty: off. Default
+    /// `x-original-path`.
     pub original_path_header: OriginalPathHeader,
     /// An id on the request, echoed on the response. Absent: off.
     pub trace_id: Option<TraceId>,

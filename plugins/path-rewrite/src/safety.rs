@@ -224,4 +224,23 @@ mod tests {
             assert_eq!(Safety::default().path(&once), Ok(once.clone()), "{produced:?}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever a rule makes of whatever a client sent.
+        #[test]
+        fn no_path_leaves_that_is_not_safe(produced in "[ -~\u{0}-\u{ff}阳]{0,40}|([./\\\\;%a25eEfFcC]|%2e|%2f|%5c){0,24}") {
+            for dot_segments in [DotSegments::Reject, DotSegments::Resolve] {
+                let safety = Safety { dot_segments, ..Safety::default() };
+                let Ok(path) = safety.path(produced.as_bytes()) else { continue };
+                let text = std::str::from_utf8(&path).unwrap();
+                assert!(text.starts_with('/') && !text.contains("//"), "{text}");
+                assert!(text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"#<>\\^`{|}".contains(&byte)), "{text}");
+                let decoded = percent::decode(&path).into_owned();
+                let names = decoded.split(|byte| b"/\\".contains(byte)).map(|part| part.split(|byte| *byte == b';').next());
+                assert!(names.flatten().all(|name| name != b"." && name != b".."), "{text}");
+                assert!(!decoded.contains(&0), "{text}");
+                assert_eq!(safety.path(&path).as_ref(), Ok(&path), "once is enough");
+            }
+        }
+    }
 }

@@ -25,7 +25,6 @@ pub mod random;
 pub mod reply;
 pub mod request;
 pub mod shared_data;
-mod shell;
 pub mod source;
 pub mod stream;
 pub mod template;

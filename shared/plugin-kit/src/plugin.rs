@@ -1,16 +1,15 @@
 //! The root context, once for all plugins: configuration, log level, tick, and a filter for each request.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, Bytes, ContextType, Status};
+use proxy_wasm::types::{Action, BufferType, ContextType};
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, ConfigError};
 use crate::hostcalls;
 use crate::reply::Reply;
-use crate::shell::{Shell, unused, unused_context, unused_root_context};
 
 /// A plugin: how its configuration becomes what the request path needs, and what each request gets.
 pub trait Plugin: Sized + 'static {
@@ -100,8 +99,6 @@ impl<P: Plugin> Context for Root<P> {
             plugin.on_http_call_response(token, headers, body);
         }
     }
-
-    unused_context!();
 }
 
 impl<P: Plugin> RootContext for Root<P> {
@@ -137,16 +134,14 @@ impl<P: Plugin> RootContext for Root<P> {
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match &self.plugin {
-            Some(plugin) => Box::new(Shell(plugin.filter())),
-            None => Box::new(Shell(Unconfigured)),
+            Some(plugin) => Box::new(plugin.filter()),
+            None => Box::new(Unconfigured),
         })
     }
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
-
-    unused_root_context!();
 }
 
 /// Envoy sends no requests to a plugin that refused its configuration; should one come, it is not let through.

@@ -24,6 +24,8 @@
 
 mod abi;
 mod cases;
+#[cfg(feature = "schema")]
+mod docs;
 mod envoy;
 mod events;
 mod host;
@@ -33,6 +35,8 @@ mod stream;
 mod worker;
 
 pub use cases::cases;
+#[cfg(feature = "schema")]
+pub use docs::{docs, shared_docs};
 pub use envoy::{Builder, Envoy};
 pub use host::{Call, Cluster, LocalReply, SharedData};
 pub use message::{Request, Response};

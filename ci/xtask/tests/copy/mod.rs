@@ -17,19 +17,41 @@ impl Copy {
         self.run(Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments));
     }
 
-    pub fn cargo(&self, arguments: &[&str]) {
-        self.run(Command::new(env!("CARGO")).args(arguments));
+    /// Runs a line of a document, with the `just` and the Envoy of this checkout, and says what it printed.
+    pub fn shell(&self, line: &str) -> String {
+        let just = std::env::var_os("JUST").map(PathBuf::from);
+        let directory = just.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", line])
+            .env("PATH", format!("{}:{path}", directory.display()))
+            .env("ENVOY", envoy());
+        self.run(&mut command)
+    }
+
+    pub fn write(&self, path: &str, content: &str) {
+        fs::write(self.0.join(path), content).unwrap();
     }
 
     pub fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.0.join(path)).unwrap()
     }
 
-    fn run(&self, command: &mut Command) {
+    fn run(&self, command: &mut Command) -> String {
         let command = command.current_dir(&self.0).env("CARGO_TARGET_DIR", self.0.join("target"));
-        let Output { status, stderr, .. } = command.output().unwrap();
-        assert!(status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&stderr));
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let said = String::from_utf8_lossy(&stdout).into_owned();
+        assert!(status.success(), "{command:?}:\n{said}{}", String::from_utf8_lossy(&stderr));
+        said
     }
+}
+
+/// The Envoy of this checkout.
+fn envoy() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("envoy").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn copy(from: &Path, to: &Path) {
