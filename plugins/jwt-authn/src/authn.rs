@@ -173,11 +173,9 @@ impl Authn {
             ([_], _) => Err(Reject::Malformed.into()),
             _ => Err(Reject::Multiple.into()),
         };
-        Decision {
-            outcome: self.outcome(requirement, verified),
-            taken: self.to_be_taken(&places),
-            cache_hit: cache_hit.get(),
-        }
+        let outcome = self.outcome(requirement, verified);
+        let taken = self.to_be_taken(&outcome, &places);
+        Decision { outcome, taken, cache_hit: cache_hit.get() }
     }
 
     fn outcome(&self, requirement: &Requirement, verified: Result<Rc<Verified>, Refusal>) -> Outcome {
@@ -211,11 +209,15 @@ impl Authn {
         })
     }
 
-    fn to_be_taken<'a>(&self, places: &[(&'a Source, &[usize])]) -> Vec<&'a Source> {
-        let is_forwarded =
-            |owner: &usize| self.providers.get(*owner).is_some_and(|provider| provider.forward_token);
-        let taken = places.iter().filter(|(_, owners)| !owners.iter().all(is_forwarded));
-        taken.map(|(source, _)| *source).collect()
+    /// Whose token it is says whether it is forwarded; one that is nobody's, only where everybody forwards.
+    fn to_be_taken<'a>(&self, outcome: &Outcome, places: &[(&'a Source, &[usize])]) -> Vec<&'a Source> {
+        let forwards =
+            |index: &usize| self.providers.get(*index).is_some_and(|provider| provider.forward_token);
+        let is_forwarded = |owners: &[usize]| match outcome {
+            Outcome::Verified(verified) => forwards(&verified.provider),
+            _ => owners.iter().all(forwards),
+        };
+        places.iter().filter(|(_, owners)| !is_forwarded(owners)).map(|(source, _)| *source).collect()
     }
 
     /// Whether the token is one of these providers'.

@@ -27,11 +27,9 @@ pub struct Rules {
 pub struct Requirement {
     /// No token is looked for.
     none: bool,
-    /// Whose tokens will do: places in the list of providers.
-    pub providers: Vec<usize>,
     /// What else will do.
     pub otherwise: Otherwise,
-    /// Where tokens are looked for, and of which of the providers that is a place.
+    /// Where tokens are looked for, and whose tokens will do there: places in the list of providers.
     pub sources: Vec<(Source, Vec<usize>)>,
     claims: Vec<(Vec<String>, Wanted)>,
     scopes: Option<Wanted>,
@@ -188,7 +186,6 @@ impl Requirement {
         }
         Ok(Self {
             none: *none,
-            providers,
             otherwise: match (allow_missing, allow_missing_or_invalid) {
                 (_, true) => Otherwise::MissingOrInvalid,
                 (true, false) => Otherwise::Missing,
@@ -299,7 +296,11 @@ mod tests {
 
     fn providers(rules: &Rules, path: &str) -> Option<Vec<usize>> {
         let request = Request::detached(&[(":path", path.as_bytes()), (":method", b"GET")]);
-        rules.requirement(&request).map(|requirement| requirement.providers.clone())
+        let requirement = rules.requirement(&request)?;
+        let mut providers: Vec<usize> =
+            requirement.sources.iter().flat_map(|(_, owners)| owners.iter().copied()).collect();
+        providers.dedup();
+        Some(providers)
     }
 
     #[test]
