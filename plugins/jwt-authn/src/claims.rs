@@ -115,8 +115,7 @@ fn date(all: &Json, name: &str, least: u64, round: fn(f64) -> f64) -> Result<Opt
         Some(Json::Number(text)) => round(text.parse::<f64>().map_err(|_| Reject::Malformed)?),
         Some(_) => return Err(Reject::Malformed),
     };
-    // Written so that what is no number is refused.
-    if !(number >= 0.0 && number < END) {
+    if !(0.0..END).contains(&number) {
         return Err(Reject::Malformed);
     }
     let seconds = number as u64;

@@ -73,6 +73,7 @@ pub fn read(text: &[u8], policy: &SetPolicy) -> Result<Set, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)]
 mod tests {
     use super::*;
 

@@ -163,6 +163,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

@@ -102,7 +102,7 @@ impl Key {
         }
         let value = exponent.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         let is_odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
-        if exponent.len() > 5 || !is_odd(exponent) || value < 3 || value >= 1 << 33 {
+        if exponent.len() > 5 || !is_odd(exponent) || !(3..1 << 33).contains(&value) {
             return Err("an RSA exponent that is even, below 3 or above 2^33".into());
         }
         if !is_odd(modulus) {

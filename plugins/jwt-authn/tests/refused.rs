@@ -1,4 +1,5 @@
 //! Every mistake in a configuration is refused with one line that names the field and says what would be right.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
 
 mod signer;
 

@@ -84,6 +84,7 @@ mod host_crypto;
 mod signer;
 
 #[cfg(test)]
+#[allow(clippy::string_slice)]
 mod tests {
     use plugin_testkit::Envoy;
 
