@@ -1,5 +1,11 @@
 //! The tokens in `cases.yaml` and `tour.yaml`: what they say can be read here, and they cannot be anything else.
-#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
 
 mod signer;
 
