@@ -344,3 +344,23 @@ fn keys_are_fetched_by_one_worker() {
 fn keys_are_fetched_for_four_workers() {
     fetched_keys(4);
 }
+
+#[test]
+fn the_example_with_fetched_keys_finds_them_where_istio_has_them() {
+    let path = harness::workspace_root().join("manifests/examples/jwt-authn/wasmplugin.yaml");
+    let module = Plugin::named("jwt-authn").unwrap().module().unwrap();
+    let filter = harness::render::filter(&std::fs::read_to_string(path).unwrap(), &module).unwrap();
+    let upstream = Upstream::start().unwrap();
+    let server = KeyServer::start(State::Body(signer::jwks()));
+    let envoy = Bootstrap::new()
+        .cluster("upstream", upstream.address())
+        .cluster("outbound|443||issuer.example.com", server.address())
+        .listener(Listener::new("gateway").discovered(filter))
+        .start()
+        .unwrap();
+    envoy.check_configured().unwrap();
+    let shop = Shop { upstream, envoy };
+    works(&shop, "gateway", &signer::token("ES256", claims(&[("aud", json!("orders-api"))])));
+    assert_eq!(shop.status("gateway", &Message::get("/healthz")), 200);
+    assert_eq!(shop.status("gateway", &Message::get("/")), 401);
+}
