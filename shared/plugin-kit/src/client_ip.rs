@@ -71,8 +71,7 @@ impl ClientIp {
         let address = match self.source {
             ClientIpSource::Envoy => peer(&request.property(&["source", "address"])?)?,
             ClientIpSource::XForwardedFor => {
-                let lines: Vec<&[u8]> = request.header_lines("x-forwarded-for").collect();
-                let all = lines.join(&b',');
+                let all = request.joined_header("x-forwarded-for")?;
                 let hops = usize::from(self.trusted_hops).checked_sub(1)?;
                 entry(all.rsplit(|&byte| byte == b',').nth(hops)?)?
             }

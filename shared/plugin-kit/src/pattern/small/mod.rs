@@ -217,6 +217,12 @@ mod tests {
             assert_eq!(compile(pattern, false).unwrap_err(), error, "{pattern}");
         }
         assert_eq!(compile(&"(".repeat(2000), false).unwrap_err(), "nested too deep");
+        assert_eq!(compile(&format!("a{}", "*".repeat(2000)), false).unwrap_err(), "nested too deep");
+    }
+
+    #[test]
+    fn a_pattern_of_nothing_takes_no_time() {
+        assert!(compile("(?:){1000}{1000}{1000}{1000}a", false).is_ok());
     }
 
     /// A backtracking engine would take longer than the universe has.

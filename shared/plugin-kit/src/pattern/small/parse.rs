@@ -1,6 +1,6 @@
 //! From a pattern to a tree.
 
-/// How deep groups may nest.
+/// How deep groups may nest, and repetitions of one item.
 const MAX_DEPTH: usize = 64;
 /// How often `{n,m}` may repeat.
 const MAX_REPEAT: u32 = 1000;
@@ -201,7 +201,7 @@ impl<'a> Parser<'a> {
 
     /// The operators after the last item.
     fn repetitions(&mut self, items: &mut Vec<Tree>) -> Result<(), &'static str> {
-        loop {
+        for _ in 0..MAX_DEPTH {
             let (min, max) = match self.rest.first() {
                 Some(b'*') => (0, None),
                 Some(b'+') => (1, None),
@@ -218,6 +218,7 @@ impl<'a> Parser<'a> {
             self.next();
             self.repeat(items, (min, max));
         }
+        Err("nested too deep")
     }
 
     fn repeat(&mut self, items: &mut Vec<Tree>, (min, max): (u32, Option<u32>)) {

@@ -99,6 +99,18 @@ impl Program {
         Some(())
     }
 
+    fn compile_times(&mut self, times: u32, tree: &Tree, limit: usize) -> Option<()> {
+        for _ in 0..times {
+            let before = self.len();
+            self.compile(tree, limit)?;
+            // `(?:){1000}{1000}{1000}` has no instructions to run out of.
+            if self.len() == before {
+                break;
+            }
+        }
+        Some(())
+    }
+
     fn repeat(&mut self, inner: &Tree, min: u32, max: Option<u32>, greedy: bool, limit: usize) -> Option<()> {
         let Some(max) = max else {
             if min == 0 && is_empty(inner) {
@@ -115,9 +127,7 @@ impl Program {
                 self.choose(split, self.len(), greedy);
                 return Some(());
             }
-            for _ in 1..min {
-                self.compile(inner, limit)?;
-            }
+            self.compile_times(min.saturating_sub(1), inner, limit)?;
             let start = self.len();
             self.compile(inner, limit)?;
             let split = self.push(Instruction::Match, limit)?;
@@ -128,9 +138,7 @@ impl Program {
             );
             return Some(());
         };
-        for _ in 0..min {
-            self.compile(inner, limit)?;
-        }
+        self.compile_times(min, inner, limit)?;
         let mut splits = Vec::new();
         for _ in min..max {
             splits.push(self.push(Instruction::Match, limit)?);
