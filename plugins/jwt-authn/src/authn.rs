@@ -41,7 +41,7 @@ pub struct Authn {
 pub struct Verified {
     /// Whose it is: a place in the list of providers.
     provider: usize,
-    claims: Claims,
+    claims: Rc<Claims>,
     /// As JSON.
     pub payload: Vec<u8>,
     /// What the upstream is told.
@@ -239,7 +239,7 @@ impl Authn {
             }
         }
         let compact = compact::split(token, self.limits.token_bytes, self.limits.json_depth)?;
-        let claims = compact.claims(self.limits.json_depth)?;
+        let claims = Rc::new(compact.claims(self.limits.json_depth)?);
         let mut furthest = Refusal::from(Reject::Issuer);
         for &owner in owners {
             let Some(provider) = self.providers.get(owner) else { continue };
@@ -274,7 +274,7 @@ impl Authn {
         provider: &Provider,
         token: &[u8],
         compact: &Compact<'_>,
-        claims: &Claims,
+        claims: &Rc<Claims>,
         now: &Now,
     ) -> Result<Rc<Verified>, Reject> {
         let algorithm = provider.check(compact, claims)?;
@@ -291,7 +291,7 @@ impl Authn {
         let verified = Rc::new(Verified {
             provider: owner,
             headers: provider.outputs.of(&claims.all, compact.payload_text),
-            claims: claims.clone(),
+            claims: Rc::clone(claims),
             payload: compact.payload.clone(),
         });
         if self.caches {
