@@ -28,9 +28,9 @@ pub struct KeyServer {
 }
 
 impl KeyServer {
-    /// A place where nobody listens yet.
+    /// A place where nobody listens yet. On 127.0.0.1 a client of another test could get the port in the meantime.
     pub fn down() -> Self {
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let address = TcpListener::bind(("127.0.0.77", 0)).unwrap().local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::Broken));
         Self { address, state, asked: Arc::default() }
     }
