@@ -177,9 +177,9 @@ impl Remote {
             ));
         }
         if is_absent(&failure) {
-            return Error::msg(format!("{registry} has no {}", self.reference));
+            return Error::msg(format!("there is no {}", self.reference));
         }
-        Error::new(failure).context(format!("{registry} failed us"))
+        Error::new(failure).context(format!("asking {registry}"))
     }
 }
 
