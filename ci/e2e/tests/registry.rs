@@ -194,7 +194,8 @@ fn credentials_are_dockers_and_an_error_says_where_they_were_looked_for() {
     push(right.path()).success();
     let helped = config_json(&json!({"credHelpers": {address: "test"}}));
     let helper = helped.path().join("docker-credential-test");
-    fs::write(&helper, "#!/bin/sh\necho '{\"Username\": \"ci\", \"Secret\": \"secret\"}'\n").unwrap();
+    fs::write(&helper, "#!/bin/sh\ncat >/dev/null\necho '{\"Username\": \"ci\", \"Secret\": \"secret\"}'\n")
+        .unwrap();
     publishing::make_executable(&helper);
     let said =
         Xtask::alone().docker_config(helped.path()).run(&["push", name, "--registry", address]).success();
