@@ -21,6 +21,10 @@ fn digest_of(plugin: &str) -> String {
     fs::read_to_string(file).unwrap().trim().to_owned()
 }
 
+fn strs(strings: &[String]) -> Vec<&str> {
+    strings.iter().map(String::as_str).collect()
+}
+
 #[test]
 fn every_plugin_is_published_and_runs_from_the_bytes_that_are_pulled() {
     let registry = Registry::start().unwrap();
@@ -31,24 +35,32 @@ fn every_plugin_is_published_and_runs_from_the_bytes_that_are_pulled() {
     xtask.run(&["push", "--registry", &host]).success();
     let listed = xtask.run(&["list", "--registry", &host]).success();
 
-    let pulled = tempfile::tempdir().unwrap();
     let mut chain = chain().unwrap();
-    for link in &mut chain {
-        let name = &link.plugin.name;
-        let digest = digest_of(name);
-        xtask.run(&["image", name]).success();
-        assert_eq!(digest_of(name), digest, "{name}: a second image is another one");
-        assert!(listed.contains(&digest), "{name} {digest} is not in\n{listed}");
+    let names: Vec<String> = chain.iter().map(|link| link.plugin.name.clone()).collect();
+    let digests: Vec<String> = names.iter().map(|name| digest_of(name)).collect();
+    xtask.run(&[&["image"], &strs(&names)[..]].concat()).success();
+    assert_eq!(
+        digests,
+        names.iter().map(|name| digest_of(name)).collect::<Vec<_>>(),
+        "a second image is another"
+    );
 
+    let directory = tempfile::tempdir().unwrap();
+    let mut images = Vec::new();
+    for (link, digest) in chain.iter_mut().zip(&digests) {
+        let name = &link.plugin.name;
+        assert!(listed.contains(digest), "{name} {digest} is not in\n{listed}");
         let pinned = format!("{host}/{name}@{digest}");
-        let module = pulled.path().join(name).with_extension("wasm");
-        xtask.run(&["pull", &pinned, "-o", &module.to_string_lossy()]).success();
-        assert_eq!(fs::read(&module).unwrap(), fs::read(&link.module).unwrap(), "{name}");
-        let layout = format!("dist/{name}/image");
-        let verified = xtask.run(&["verify-image", &format!("oci://{pinned}"), &layout]).success();
-        assert_eq!(verified.matches('✓').count(), 2, "{verified}");
-        assert_eq!(verified.matches(&format!("digest  {digest}")).count(), 2, "{verified}");
-        link.module = module;
+        let pulled = directory.path().join(name).with_extension("wasm");
+        xtask.run(&["pull", &pinned, "-o", &pulled.to_string_lossy()]).success();
+        assert_eq!(fs::read(&pulled).unwrap(), fs::read(&link.module).unwrap(), "{name}");
+        link.module = pulled;
+        images.extend([format!("oci://{pinned}"), format!("dist/{name}/image")]);
+    }
+    let verified = xtask.run(&[&["verify-image"], &strs(&images)[..]].concat()).success();
+    for (image, digest) in images.iter().zip(digests.iter().flat_map(|digest| [digest, digest])) {
+        let expected = format!("✓ {image}: accepted, OCI image\n  digest  {digest}\n");
+        assert!(verified.contains(&expected), "{expected} is not in\n{verified}");
     }
 
     let upstream = Upstream::start().unwrap();
@@ -146,8 +158,8 @@ fn what_istio_would_not_take_is_refused_with_the_reason() {
     expected.push((format!("{repository}@{}", index.digest), "checksum mismatch: the digest is an index's"));
 
     let xtask = Xtask::new();
-    let references: Vec<&str> = expected.iter().map(|(reference, _)| &**reference).collect();
-    let said = xtask.run(&[&["verify-image"], &references[..]].concat()).failure();
+    let references: Vec<String> = expected.iter().map(|(reference, _)| reference.clone()).collect();
+    let said = xtask.run(&[&["verify-image"], &strs(&references)[..]].concat()).failure();
     for (reference, reason) in &expected {
         let line = said.lines().find(|line| line.starts_with(&format!("✗ {reference}: ")));
         assert!(line.is_some_and(|line| line.contains(reason)), "{reference}: {reason}\n{said}");
@@ -156,7 +168,7 @@ fn what_istio_would_not_take_is_refused_with_the_reason() {
     assert!(said.contains(&format!("the manifest in the index, @{}", good.digest())), "{said}");
 
     assert!(xtask.run(&["verify-image", &by_tag]).success().contains(good.digest()));
-    let error = xtask.run(&["pull", references[0]]).failure();
+    let error = xtask.run(&["pull", &references[0]]).failure();
     assert!(error.contains("number of layers must be 2 but got 1"), "{error}");
     let absent = xtask.run(&["verify-image", &format!("{repository}:absent")]).failure();
     assert!(absent.contains(&format!("there is no {repository}:absent")), "{absent}");

@@ -17,7 +17,8 @@ pub struct Credentials {
 impl Credentials {
     /// From `config.json`, its `credHelpers` and its `credsStore`; nobody's where it has none for `registry`.
     pub fn find(registry: &str) -> Result<Self> {
-        let file = file().display().to_string();
+        let path = config_json();
+        let file = path.display();
         // Docker calls its own registry by the address of an API that is gone.
         let key = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
         let nobody = |why: String| Self { auth: RegistryAuth::Anonymous, origin: why };
@@ -29,7 +30,7 @@ impl Credentials {
             Ok(DockerCredential::IdentityToken(_)) => bail!(
                 "{file} has an identity token for {registry}, which cannot be used here; log in with a user and a password or an access token"
             ),
-            Err(Error::ConfigNotFound | Error::ConfigReadError) if !file_exists() => {
+            Err(Error::ConfigNotFound | Error::ConfigReadError) if !path.exists() => {
                 nobody(format!("anonymously: there is no {file}"))
             }
             Err(Error::NoCredentialConfigured) => nobody(format!("anonymously: {file} has no {registry}")),
@@ -37,6 +38,9 @@ impl Credentials {
             Err(Error::HelperFailure { helper, stdout, .. }) if stdout.contains("credentials not found") => {
                 nobody(format!("anonymously: {helper}, which {file} names, has no {registry}"))
             }
+            Err(Error::HelperCommunicationError) => bail!(
+                "{file} names a helper for {registry}, in credHelpers or credsStore, that does not run; its docker-credential-… must be in PATH"
+            ),
             Err(error) => bail!("{file}, for {registry}: {error}"),
         })
     }
@@ -48,12 +52,8 @@ impl fmt::Display for Credentials {
     }
 }
 
-fn file() -> PathBuf {
+fn config_json() -> PathBuf {
     let directory = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let directory = directory.or_else(|| Some(env::home_dir()?.join(".docker")));
     directory.unwrap_or_default().join("config.json")
-}
-
-fn file_exists() -> bool {
-    file().exists()
 }

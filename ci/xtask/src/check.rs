@@ -40,13 +40,10 @@ fn check(wasm: &[u8], max_kib: u64, paths: &BTreeSet<String>) -> Result<Vec<Stri
     let mut wrong = missing_imports(wasm)?;
     let mut missing = BTreeSet::from_iter(ALWAYS.iter().copied());
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload? {
-            Payload::ExportSection(section) => {
-                for export in section {
-                    missing.remove(export?.name);
-                }
+        if let Payload::ExportSection(section) = payload? {
+            for export in section {
+                missing.remove(export?.name);
             }
-            _ => {}
         }
     }
     wrong.extend(missing.iter().map(|name| format!("does not export {name}, which Envoy needs")));
