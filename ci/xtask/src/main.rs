@@ -99,6 +99,11 @@ enum Command {
         #[arg(required = true)]
         images: Vec<String>,
     },
+    /// Print Istio's extraStatTags and Envoy's stats_tags for a configuration of custom-metrics.
+    StatsTags {
+        /// A pluginConfig, or a WasmPlugin.
+        config: PathBuf,
+    },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
     /// Write manifests/base/<plugin>/wasmplugin.yaml and the README's table of plugins.
@@ -152,6 +157,13 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Run { plugin, port } => harness::run::run(&plugin, port),
+        Command::StatsTags { config } => {
+            let yaml = std::fs::read_to_string(&config)
+                .with_context(|| format!("cannot read {}", config.display()))?;
+            let tags = harness::stats_tags::print(&yaml);
+            print!("{}", tags.with_context(|| config.display().to_string())?);
+            Ok(())
+        }
         Command::VerifyImage { images } => oci::verify(&images),
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
