@@ -30,10 +30,10 @@ render wasmplugin *flags: _xtask
 stats-tags config: _xtask
     {{ xtask }} stats-tags {{ config }}
 
-# The plugins there are
+# The plugins there are; --registry [HOST/PATH] with what is published of them
 [group('build')]
-list: _xtask
-    {{ xtask }} list
+list *flags: _xtask
+    {{ xtask }} list {{ flags }}
 
 # dist/<plugin>/plugin.wasm and its WasmPlugin
 [group('build')]
@@ -49,6 +49,31 @@ build-all: _xtask
 [group('build')]
 check-wasm *plugins: _xtask
     {{ xtask }} check-wasm {{ plugins }}
+
+# dist/<plugin>/image, an OCI image with a digest that repeats; --artifact for two layers
+[group('publish')]
+image plugin *flags: (build plugin)
+    {{ xtask }} image {{ plugin }} {{ flags }}
+
+# A plugin's image to a registry, tagged with its version; --registry HOST/PATH
+[group('publish')]
+push plugin *flags: (build plugin)
+    {{ xtask }} push {{ plugin }} {{ flags }}
+
+# Every plugin's image to a registry, or none where a version is taken
+[group('publish')]
+push-all *flags: build-all
+    {{ xtask }} push {{ flags }}
+
+# The module out of an image, by tag or digest; -o FILE
+[group('publish')]
+pull reference *flags: _xtask
+    {{ xtask }} pull {{ reference }} {{ flags }}
+
+# Whether Istio takes a plugin from these images (references or layouts), and why not
+[group('publish')]
+verify-image +images: _xtask
+    {{ xtask }} verify-image {{ images }}
 
 # Start a plugin, a copy of ci/template
 [group('write')]

@@ -37,27 +37,13 @@ pub fn check_all(workspace: &Workspace, plugins: &[&Plugin]) -> Result<()> {
 
 /// What is wrong with a module, a sentence each.
 fn check(wasm: &[u8], max_kib: u64, paths: &BTreeSet<String>) -> Result<Vec<String>> {
-    let mut wrong = Vec::new();
+    let mut wrong = missing_imports(wasm)?;
     let mut missing = BTreeSet::from_iter(ALWAYS.iter().copied());
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    let import = import?;
-                    if !is_offered(import.module, import.name) {
-                        wrong.push(format!(
-                            "imports {}.{}, which Envoy does not have",
-                            import.module, import.name
-                        ));
-                    }
-                }
+        if let Payload::ExportSection(section) = payload? {
+            for export in section {
+                missing.remove(export?.name);
             }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    missing.remove(export?.name);
-                }
-            }
-            _ => {}
         }
     }
     wrong.extend(missing.iter().map(|name| format!("does not export {name}, which Envoy needs")));
@@ -73,6 +59,25 @@ fn check(wasm: &[u8], max_kib: u64, paths: &BTreeSet<String>) -> Result<Vec<Stri
         wrong.push(format!("is {} KiB; maxKib in its Cargo.toml allows {max_kib}", kib(wasm.len())));
     }
     Ok(wrong)
+}
+
+/// The imports without which Envoy does not load a module, a sentence each.
+pub fn missing_imports(wasm: &[u8]) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ImportSection(section) = payload? {
+            for import in section.into_imports() {
+                let import = import?;
+                if !is_offered(import.module, import.name) {
+                    missing.push(format!(
+                        "imports {}.{}, which Envoy does not have",
+                        import.module, import.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(missing)
 }
 
 /// What no module may contain: where anything lies here, and how homes begin anywhere.

@@ -11,6 +11,7 @@ mod list;
 mod manifests;
 mod names;
 mod new;
+mod oci;
 mod progress;
 mod readme;
 #[cfg(test)]
@@ -48,8 +49,36 @@ enum Command {
     },
     /// Print the path of Envoy, installed first where there is none.
     Envoy,
+    /// Write dist/<plugin>/image/, an OCI layout, and say its digest.
+    Image {
+        #[arg(required = true)]
+        plugins: Vec<String>,
+        #[command(flatten)]
+        options: oci::Options,
+    },
     /// List the plugins.
-    List,
+    List {
+        /// With the tags that a registry has of them: this one, or the one of Cargo.toml.
+        #[arg(long)]
+        registry: Option<Option<String>>,
+    },
+    /// Write the module of an image in a registry to a file.
+    Pull {
+        /// host/path:tag or host/path@sha256:…
+        reference: String,
+        /// Else dist/pulled/<name>.wasm.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Push the images of what is in dist/ to a registry, tagged with their versions. All plugins where none is named.
+    Push {
+        plugins: Vec<String>,
+        #[command(flatten)]
+        options: oci::Options,
+        /// Overwrite a version that is there with another digest.
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the Envoy filter that istiod makes of a WasmPlugin.
     Render {
         /// A WasmPlugin.
@@ -63,6 +92,12 @@ enum Command {
         plugin: String,
         #[arg(long, default_value_t = 10000)]
         port: u16,
+    },
+    /// Say whether Istio takes a plugin from these images, and why not.
+    VerifyImage {
+        /// References, or directories with an OCI layout.
+        #[arg(required = true)]
+        images: Vec<String>,
     },
     /// Print Istio's extraStatTags and Envoy's stats_tags for a configuration of custom-metrics.
     StatsTags {
@@ -108,7 +143,13 @@ fn run(command: Command) -> Result<()> {
             println!("{}", harness::locate()?.display());
             Ok(())
         }
-        Command::List => list::print(&workspace),
+        Command::Image { plugins, options } => oci::image(&workspace, &workspace.select(&plugins)?, &options),
+        Command::List { registry: None } => list::print(&workspace),
+        Command::List { registry: Some(registry) } => oci::list(&workspace, registry.as_deref()),
+        Command::Pull { reference, output } => oci::pull(&workspace, &reference, output),
+        Command::Push { plugins, options, force } => {
+            oci::push(&workspace, &workspace.select(&plugins)?, &options, force)
+        }
         Command::Render { wasmplugin, module } => {
             let yaml = std::fs::read_to_string(&wasmplugin)
                 .with_context(|| format!("cannot read {}", wasmplugin.display()))?;
@@ -123,6 +164,7 @@ fn run(command: Command) -> Result<()> {
             print!("{}", tags.with_context(|| config.display().to_string())?);
             Ok(())
         }
+        Command::VerifyImage { images } => oci::verify(&images),
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),

@@ -13,7 +13,8 @@ pub struct Workspace {
     pub target: PathBuf,
     pub plugins: Vec<Plugin>,
     pub template: Plugin,
-    registry: String,
+    /// Where releases are published.
+    pub registry: String,
 }
 
 /// One plugin, as its `Cargo.toml` describes it.

@@ -15,7 +15,7 @@ use crate::upstream::Upstream;
 use show::Screen;
 
 /// Starts Envoy with `chain` on one listener.
-pub(crate) fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<Envoy> {
+pub fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<Envoy> {
     let listener = Listener::new("demo").port(port).chain(chain);
     let envoy = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener).start()?;
     envoy.check_configured()?;
