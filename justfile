@@ -95,6 +95,13 @@ lint: _toolchain
 deny *flags: _toolchain
     cargo deny {{ flags }} check
 
+# WasmPlugins, also your own: against Istio's rules, the plugin's schema and the plugin; files, directories, - for stdin
+[group('check')]
+[no-cd]
+[positional-arguments]
+validate +paths: build-all
+    cargo run --quiet --manifest-path '{{ justfile_directory() }}/Cargo.toml' --package xtask -- validate "$@"
+
 # Remove what builds leave; what was installed into .tools/ stays
 [group('write')]
 clean:

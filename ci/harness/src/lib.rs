@@ -31,6 +31,7 @@ mod eventually;
 mod message;
 mod runtime;
 mod upstream;
+mod validate;
 mod wire;
 mod workspace;
 
@@ -42,4 +43,5 @@ pub use eventually::eventually;
 pub use message::{Message, Reply};
 pub use runtime::until_interrupted;
 pub use upstream::Upstream;
+pub use validate::validate;
 pub use workspace::{Plugin, plugins, workspace_root};

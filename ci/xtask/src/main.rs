@@ -17,6 +17,7 @@ mod readme;
 mod sources;
 mod toolchain;
 mod trim;
+mod validate;
 mod workspace;
 
 use std::path::PathBuf;
@@ -72,6 +73,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Check WasmPlugins and TrafficExtensions: Istio's rules, the plugin's schema, and the plugin itself in Envoy.
+    Validate {
+        /// Files, directories (kustomizations in them are built), or - for standard input.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
     /// Start a plugin: a copy of ci/template.
     New {
         /// In kebab-case, such as cors-guard.
@@ -114,6 +121,7 @@ fn run(command: Command) -> Result<()> {
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),
+        Command::Validate { paths } => validate::run(&workspace, &paths),
         Command::New { name, description } => new::create(&workspace, &name, description.as_deref()),
     }
 }
