@@ -11,6 +11,7 @@ mod list;
 mod manifests;
 mod names;
 mod new;
+mod overlays;
 mod progress;
 mod readme;
 #[cfg(test)]
@@ -67,7 +68,7 @@ enum Command {
     },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
-    /// Write manifests/base/<plugin>/wasmplugin.yaml and the README's table of plugins.
+    /// Write manifests/base/, every plugin's place in the overlays, and the README's table of plugins.
     Manifests {
         /// Change nothing; fail where a file is not what it would be.
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`.
+//! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`, and its place in every overlay.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
 
+use crate::overlays;
 use crate::readme;
 use crate::workspace::{Plugin, Workspace};
 
-/// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin, and the table of the README.
+/// Writes `manifests/base/<plugin>/` for every plugin, its place in the overlays, and the table of the README.
 pub fn write(workspace: &Workspace) -> Result<()> {
-    for (path, text) in generated(workspace)? {
+    let started = overlays::started(workspace)?.into_iter().filter(|(path, _)| !path.exists());
+    for (path, text) in generated(workspace)?.into_iter().chain(started) {
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
         fs::write(&path, text)?;
     }
@@ -27,6 +29,11 @@ pub fn check(workspace: &Workspace) -> Result<()> {
             stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
         }
     }
+    for (path, _) in overlays::started(workspace)? {
+        if !path.exists() {
+            stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
+        }
+    }
     if !stale.is_empty() {
         bail!("not what Cargo.toml and example.yaml say, run `just manifests`: {}", stale.join(", "));
     }
@@ -36,14 +43,16 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 fn generated(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>> {
     let mut files = vec![readme::with_table(workspace)?];
     for plugin in &workspace.plugins {
-        let path = workspace.root.join("manifests/base").join(&plugin.name).join("wasmplugin.yaml");
-        files.push((path, wasm_plugin(workspace, plugin)?));
+        let base = workspace.root.join("manifests/base").join(&plugin.name);
+        files.push((base.join("wasmplugin.yaml"), wasm_plugin(workspace, plugin, None)?));
+        files.push((base.join("kustomization.yaml"), overlays::base(plugin)));
     }
+    files.extend(overlays::stages(workspace)?);
     Ok(files)
 }
 
-/// The text of a plugin's WasmPlugin.
-pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin) -> Result<String> {
+/// The text of a plugin's WasmPlugin; with the digest of its image where there is one, such as `sha256:…`.
+pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin, digest: Option<&str>) -> Result<String> {
     let path = plugin.dir.join("example.yaml");
     let shown = path.strip_prefix(&workspace.root).unwrap_or(&path).display();
     let example = match fs::read_to_string(&path) {
@@ -55,7 +64,11 @@ pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin) -> Result<String> {
         }
         Err(error) => return Err(error).with_context(|| shown.to_string()),
     };
-    render(plugin, &workspace.image(plugin), &example).with_context(|| shown.to_string())
+    let image = match digest {
+        Some(digest) => format!("{}@{digest}", workspace.image(plugin)),
+        None => workspace.image(plugin),
+    };
+    render(plugin, &image, &example).with_context(|| shown.to_string())
 }
 
 fn render(plugin: &Plugin, image: &str, example: &str) -> Result<String> {

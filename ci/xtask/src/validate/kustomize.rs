@@ -43,7 +43,8 @@ impl Kustomize {
                     self.0.display()
                 );
             }
-            bail!("{}", said.trim());
+            // kubectl's way of saying "error:".
+            bail!("{}", said.trim().rsplit("err=").next().unwrap_or_default());
         }
         Ok(String::from_utf8(output.stdout)?)
     }

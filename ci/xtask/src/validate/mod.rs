@@ -11,6 +11,8 @@ mod shape;
 mod tests;
 mod url;
 
+pub use url::UNRELEASED;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
