@@ -13,7 +13,7 @@ pub const PAYLOAD: &str = "jwt_authn.payload";
 #[must_use]
 pub fn get(request: &Request, path: &[String]) -> Option<Bytes> {
     if let Some(payload) = request.property(&[PAYLOAD]) {
-        return text(serde_json::from_slice::<Node>(&payload).ok()?.find(path)?);
+        return text(Node::parse(&payload).ok()?.find(path)?);
     }
     // Istio keeps the payload under the key `payload` of the filter's metadata.
     let metadata = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];

@@ -8,9 +8,9 @@ use crate::config::{At, ConfigError};
 use crate::request::Request;
 
 /// How a plugin finds the address of the client. What `clientIp` means is said once per plugin.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct ClientIp {
     /// `envoy`: `source.address`, as Envoy itself determined it. `xForwardedFor`: an entry of that header, which a
     /// client can write too, so count `trustedHops` right.
@@ -34,6 +34,13 @@ pub enum ClientIpSource {
     /// `x-forwarded-for`.
     XForwardedFor,
 }
+
+crate::fields!(ClientIp {
+    "source" => source,
+    "trustedHops" => trusted_hops,
+    "ipv4Prefix" => ipv4_prefix,
+    "ipv6Prefix" => ipv6_prefix,
+});
 
 impl Default for ClientIp {
     fn default() -> Self {
@@ -64,8 +71,7 @@ impl ClientIp {
         let address = match self.source {
             ClientIpSource::Envoy => peer(&request.property(&["source", "address"])?)?,
             ClientIpSource::XForwardedFor => {
-                let lines: Vec<&[u8]> = request.header_lines("x-forwarded-for").collect();
-                let all = lines.join(&b',');
+                let all = request.joined_header("x-forwarded-for")?;
                 let hops = usize::from(self.trusted_hops).checked_sub(1)?;
                 entry(all.rsplit(|&byte| byte == b',').nth(hops)?)?
             }

@@ -32,6 +32,11 @@ pub mod template;
 pub use plugin::{Callbacks, Plugin, root_context};
 #[doc(hidden)]
 pub use proxy_wasm;
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+pub use schemars;
+#[doc(hidden)]
+pub use serde;
 
 #[cfg(test)]
 use plugin_testkit as _;

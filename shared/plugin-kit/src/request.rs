@@ -101,6 +101,15 @@ impl Request {
         value
     }
 
+    /// Every line of a header joined by commas, as lists are (RFC 9110, section 5.3), for one hostcall.
+    pub fn joined_header(&self, name: &str) -> Option<Bytes> {
+        if self.pairs.get().is_none() {
+            return self.property(&["request", "headers", name]);
+        }
+        let lines: Vec<&[u8]> = self.header_lines(name).collect();
+        (!lines.is_empty()).then(|| lines.join(&b','))
+    }
+
     /// Whether a line of this header is as wanted. One line is the usual case and costs one hostcall when it is.
     pub fn any_header_line(&self, name: &str, mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
         let Some(first) = self.header(name) else { return false };
@@ -198,6 +207,14 @@ mod tests {
         assert!(request.any_cookie("a", |value| value == b"3"));
         assert_eq!(request.cookie("a").as_deref(), Some(&b"1"[..]));
         assert_eq!(request.cookie("c"), None);
+    }
+
+    #[test]
+    fn the_lines_of_a_header_are_one_list() {
+        let request = Request::detached(&[("x-a", b"1"), ("x-b", b""), ("x-a", b"2, 3")]);
+        assert_eq!(request.joined_header("x-a").as_deref(), Some(&b"1,2, 3"[..]));
+        assert_eq!(request.joined_header("x-b").as_deref(), Some(&b""[..]));
+        assert_eq!(request.joined_header("x-c"), None);
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn trace_id(request: &Request) -> Option<Bytes> {
 }
 
 /// One value source or a list of them, as a configuration writes it; of a list the first that yields a value counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceList(pub Vec<String>);
 
 impl SourceList {

@@ -2,6 +2,7 @@
 
 mod duration;
 mod error;
+mod fields;
 mod mode;
 mod node;
 mod table;
@@ -13,6 +14,7 @@ use crate::hostcalls::{self, Bytes};
 
 pub use duration::Seconds;
 pub use error::{At, ConfigError, quoted};
+pub use fields::{FieldName, Fields};
 pub use mode::Mode;
 pub use node::Node;
 pub use table::Table;
@@ -26,12 +28,10 @@ pub use table::Table;
 /// Where the text is not JSON, or a field is missing, unknown, given twice, or of the wrong type.
 pub fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, ConfigError> {
     if raw.is_empty() {
-        return T::deserialize(Node::Map(Vec::new()))
+        return T::deserialize(&Node::Map(Vec::new()))
             .map_err(|invalid| ConfigError::new(format!("no configuration was given; {invalid}")));
     }
-    let node: Node =
-        serde_json::from_slice(raw).map_err(|invalid| ConfigError::new(format!("not JSON: {invalid}")))?;
-    T::deserialize(node)
+    T::deserialize(&Node::parse(raw)?)
 }
 
 /// The text of the configuration that is being applied; readable in [`Plugin::new`](crate::Plugin::new) only.

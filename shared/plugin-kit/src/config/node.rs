@@ -29,6 +29,14 @@ pub enum Node {
 }
 
 impl Node {
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// Where the text is not JSON.
+    pub fn parse(raw: &[u8]) -> Result<Self, ConfigError> {
+        serde_json::from_slice(raw).map_err(|invalid| ConfigError::new(format!("not JSON: {invalid}")))
+    }
+
     /// The member of nested objects that a path leads to.
     #[must_use]
     pub fn find<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
@@ -127,20 +135,20 @@ impl Node {
     }
 
     #[inline(never)]
-    fn into_members(self, expected: &dyn Expected) -> Result<Members, ConfigError> {
+    fn members(&self, expected: &dyn Expected) -> Result<Members<'_>, ConfigError> {
         match self {
-            Self::Map(members) => match twice(&members) {
+            Self::Map(members) => match twice(members) {
                 Some(name) => Err(ConfigError::new("is given twice").at(name)),
-                None => Ok(Members { members: members.into_iter(), value: None }),
+                None => Ok(Members { members: members.iter(), value: None }),
             },
             other => Err(other.unexpected(expected)),
         }
     }
 
     #[inline(never)]
-    fn into_items(self, expected: &dyn Expected) -> Result<Items, ConfigError> {
+    fn items(&self, expected: &dyn Expected) -> Result<Items<'_>, ConfigError> {
         match self {
-            Self::List(items) => Ok(Items { index: 0, items: items.into_iter() }),
+            Self::List(items) => Ok(Items { index: 0, items: items.iter() }),
             other => Err(other.unexpected(expected)),
         }
     }
@@ -149,39 +157,40 @@ impl Node {
 /// Methods that accept one kind of value only. Going through `deserialize_any` everywhere would instantiate every
 /// kind for every type: 150 KiB in path-rewrite.
 macro_rules! only {
-    ($($method:ident: $($kind:ident => $visit:ident),+;)*) => {
+    ($($method:ident: $($kind:ident($value:ident) => $visit:ident($given:expr)),+;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
             match self {
-                $(Self::$kind(value) => visitor.$visit(value),)+
+                $(Node::$kind($value) => visitor.$visit($given),)+
                 other => Err(other.unexpected(&visitor)),
             }
         })*
     };
 }
 
-impl<'de> Deserializer<'de> for Node {
+/// By reference: a value that is given away is dropped on every way out of every visitor.
+impl<'de> Deserializer<'de> for &Node {
     type Error = ConfigError;
 
     only! {
-        deserialize_bool: Bool => visit_bool;
-        deserialize_u8: Unsigned => visit_u64, Signed => visit_i64;
-        deserialize_u16: Unsigned => visit_u64, Signed => visit_i64;
-        deserialize_u32: Unsigned => visit_u64, Signed => visit_i64;
-        deserialize_u64: Unsigned => visit_u64, Signed => visit_i64;
-        deserialize_i64: Unsigned => visit_u64, Signed => visit_i64;
-        deserialize_f64: Unsigned => visit_u64, Signed => visit_i64, Fraction => visit_f64;
-        deserialize_str: Text => visit_string;
-        deserialize_string: Text => visit_string;
-        deserialize_identifier: Text => visit_string;
+        deserialize_bool: Bool(value) => visit_bool(*value);
+        deserialize_u8: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value);
+        deserialize_u16: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value);
+        deserialize_u32: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value);
+        deserialize_u64: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value);
+        deserialize_i64: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value);
+        deserialize_f64: Unsigned(value) => visit_u64(*value), Signed(value) => visit_i64(*value), Fraction(value) => visit_f64(*value);
+        deserialize_str: Text(value) => visit_str(value);
+        deserialize_string: Text(value) => visit_str(value);
+        deserialize_identifier: Text(value) => visit_str(value);
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-        let items = self.into_items(&visitor)?;
+        let items = self.items(&visitor)?;
         visitor.visit_seq(items)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
-        let members = self.into_members(&visitor)?;
+        let members = self.members(&visitor)?;
         visitor.visit_map(members)
     }
 
@@ -196,20 +205,20 @@ impl<'de> Deserializer<'de> for Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self {
-            Self::Null => visitor.visit_unit(),
-            Self::Bool(value) => visitor.visit_bool(value),
-            Self::Unsigned(value) => visitor.visit_u64(value),
-            Self::Signed(value) => visitor.visit_i64(value),
-            Self::Fraction(value) => visitor.visit_f64(value),
-            Self::Text(value) => visitor.visit_string(value),
-            list @ Self::List(_) => list.deserialize_seq(visitor),
-            map @ Self::Map(_) => map.deserialize_map(visitor),
+            Node::Null => visitor.visit_unit(),
+            Node::Bool(value) => visitor.visit_bool(*value),
+            Node::Unsigned(value) => visitor.visit_u64(*value),
+            Node::Signed(value) => visitor.visit_i64(*value),
+            Node::Fraction(value) => visitor.visit_f64(*value),
+            Node::Text(value) => visitor.visit_str(value),
+            Node::List(_) => self.deserialize_seq(visitor),
+            Node::Map(_) => self.deserialize_map(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self {
-            Self::Null => visitor.visit_none(),
+            Node::Null => visitor.visit_none(),
             some => visitor.visit_some(some),
         }
     }
@@ -229,17 +238,11 @@ impl<'de> Deserializer<'de> for Node {
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
         match self {
-            Self::Text(name) => visitor.visit_enum(Variant { name, content: None }),
-            Self::Map(members) => {
-                let count = members.len();
-                let mut members = members.into_iter();
-                match (members.next(), members.next()) {
-                    (Some((name, content)), None) => {
-                        visitor.visit_enum(Variant { name, content: Some(content) })
-                    }
-                    _ => Err(ConfigError::new(format!("expected exactly one of its variants, not {count}"))),
-                }
-            }
+            Node::Text(name) => visitor.visit_enum(Variant { name, content: None }),
+            Node::Map(members) => match members.as_slice() {
+                [(name, content)] => visitor.visit_enum(Variant { name, content: Some(content) }),
+                _ => Err(not_one_variant(members.len())),
+            },
             other => Err(other.unexpected(&visitor)),
         }
     }
@@ -247,6 +250,12 @@ impl<'de> Deserializer<'de> for Node {
     forward_to_deserialize_any! {
         i8 i16 i32 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct ignored_any
     }
+}
+
+#[cold]
+#[inline(never)]
+fn not_one_variant(count: usize) -> ConfigError {
+    ConfigError::new(format!("expected exactly one of its variants, not {count}"))
 }
 
 /// The first member that an object has twice. Objects in a configuration are small; sorting would cost 10 KiB of code.
@@ -261,12 +270,12 @@ fn twice(members: &[(String, Node)]) -> Option<&str> {
     None
 }
 
-struct Items {
+struct Items<'a> {
     index: usize,
-    items: std::vec::IntoIter<Node>,
+    items: std::slice::Iter<'a, Node>,
 }
 
-impl<'de> SeqAccess<'de> for Items {
+impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = ConfigError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
@@ -280,65 +289,69 @@ impl<'de> SeqAccess<'de> for Items {
     }
 }
 
-struct Members {
-    members: std::vec::IntoIter<(String, Node)>,
-    value: Option<(String, Node)>,
+struct Members<'a> {
+    members: std::slice::Iter<'a, (String, Node)>,
+    value: Option<&'a (String, Node)>,
 }
 
-impl<'de> MapAccess<'de> for Members {
+impl<'de> MapAccess<'de> for Members<'_> {
     type Error = ConfigError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
-        let Some((name, value)) = self.members.next() else { return Ok(None) };
-        let key = seed.deserialize(Node::Text(name.clone())).at(&name)?;
-        self.value = Some((name, value));
-        Ok(Some(key))
+        self.value = self.members.next();
+        let Some((name, _)) = self.value else { return Ok(None) };
+        let name = name.as_str();
+        seed.deserialize(IntoDeserializer::<ConfigError>::into_deserializer(name)).map(Some).at(name)
     }
 
+    /// Out of line: once for each type of a field, not for each field.
+    #[inline(never)]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ConfigError> {
-        let (name, value) = self.value.take().unwrap_or((String::new(), Node::Null));
-        seed.deserialize(value).at(&name)
+        match self.value {
+            Some((name, value)) => seed.deserialize(value).at(name),
+            None => seed.deserialize(&Node::Null),
+        }
     }
 }
 
-struct Variant {
-    name: String,
-    content: Option<Node>,
+struct Variant<'a> {
+    name: &'a str,
+    content: Option<&'a Node>,
 }
 
-impl<'de> EnumAccess<'de> for Variant {
+impl<'a, 'de> EnumAccess<'de> for Variant<'a> {
     type Error = ConfigError;
-    type Variant = Content;
+    type Variant = Content<'a>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content), ConfigError> {
-        let variant =
-            seed.deserialize(IntoDeserializer::<ConfigError>::into_deserializer(self.name.as_str()));
-        let at = if self.content.is_some() { self.name.as_str() } else { "" };
-        Ok((variant.at(at)?, Content { name: self.name, content: self.content }))
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content<'a>), ConfigError> {
+        let Self { name, content } = self;
+        let variant = seed.deserialize(IntoDeserializer::<ConfigError>::into_deserializer(name));
+        let at = if content.is_some() { name } else { "" };
+        Ok((variant.at(at)?, Content { name, content }))
     }
 }
 
-struct Content {
-    name: String,
-    content: Option<Node>,
+struct Content<'a> {
+    name: &'a str,
+    content: Option<&'a Node>,
 }
 
-impl<'de> VariantAccess<'de> for Content {
+impl<'de> VariantAccess<'de> for Content<'_> {
     type Error = ConfigError;
 
     fn unit_variant(self) -> Result<(), ConfigError> {
         match self.content {
             None | Some(Node::Null) => Ok(()),
-            Some(_) => Err(ConfigError::new("takes no value")).at(&self.name),
+            Some(_) => Err(ConfigError::new("takes no value")).at(self.name),
         }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ConfigError> {
-        seed.deserialize(self.content.unwrap_or(Node::Null)).at(&self.name)
+        seed.deserialize(self.content.unwrap_or(&Node::Null)).at(self.name)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, ConfigError> {
-        self.content.unwrap_or(Node::Null).deserialize_seq(visitor).at(&self.name)
+        self.content.unwrap_or(&Node::Null).deserialize_seq(visitor).at(self.name)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -346,7 +359,7 @@ impl<'de> VariantAccess<'de> for Content {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
-        self.content.unwrap_or(Node::Null).deserialize_map(visitor).at(&self.name)
+        self.content.unwrap_or(&Node::Null).deserialize_map(visitor).at(self.name)
     }
 }
 

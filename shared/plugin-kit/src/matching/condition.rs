@@ -1,7 +1,5 @@
 //! `match` as a whole.
 
-use serde::Deserialize;
-
 use crate::cidr::Cidr;
 use crate::config::{At, ConfigError, quoted};
 use crate::headers::HeaderName;
@@ -13,9 +11,9 @@ use crate::request::Request;
 use crate::source::Source;
 
 /// Which requests something applies to. The keys are ANDed, the items of a list are ORed, an absent key is true.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Match {
     /// `:authority`, port and case ignored: `api.example.com`, or `*.example.com` for every name below it.
     pub hosts: Option<Vec<String>>,
@@ -38,6 +36,19 @@ pub struct Match {
     /// This does not match.
     pub not: Option<Box<Match>>,
 }
+
+crate::fields!(Match {
+    "hosts" => hosts,
+    "methods" => methods,
+    "paths" => paths,
+    "headers" => headers,
+    "query" => query,
+    "cookies" => cookies,
+    "clientIps" => client_ips,
+    "values" => values,
+    "any" => any,
+    "not" => not,
+});
 
 /// How deep `any` and `not` may nest.
 const MAX_DEPTH: usize = 16;
@@ -123,8 +134,11 @@ fn list<T, U>(
         return Err(ConfigError::new("is empty and would match nothing; leave it out to match everything"))
             .at(field);
     }
-    let compiled = items.iter().enumerate().map(|(index, item)| compile(item).at_index(index).at(field));
-    compiled.collect::<Result<_, _>>().map(Some)
+    let mut compiled = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        compiled.push(compile(item).at_index(index).at(field)?);
+    }
+    Ok(Some(compiled))
 }
 
 fn compile_method(method: &str) -> Result<Vec<u8>, ConfigError> {

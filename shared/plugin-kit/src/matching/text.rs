@@ -1,17 +1,15 @@
 //! String operators: `exact`, `oneOf`, `prefix`, `suffix`, `contains`, `regex`, `present`, with `ignoreCase` and `invert`.
 
-use serde::Deserialize;
-
 use crate::config::{At, ConfigError};
 use crate::pattern::{self, Pattern};
 
 /// Declares what an operator is applied to, beside the operators. (`flatten` would spoil the error messages.)
 macro_rules! with_operators {
-    ($(#[$doc:meta])* $name:ident, $(#[$subject_doc:meta])* $subject:ident) => {
+    ($(#[$doc:meta])* $name:ident, $(#[$subject_doc:meta])* $subject:ident $subject_name:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize)]
+        #[derive(Clone, Debug, Default)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
         pub struct $name {
             $(#[$subject_doc])*
             pub $subject: String,
@@ -30,12 +28,25 @@ macro_rules! with_operators {
             /// Is there (`true`) or is not (`false`).
             pub present: Option<bool>,
             /// Upper and lower case ASCII letters are the same. Default false.
-            #[serde(default)]
+            #[cfg_attr(feature = "schema", schemars(default))]
             pub ignore_case: bool,
             /// True where no value is as said. Default false.
-            #[serde(default)]
+            #[cfg_attr(feature = "schema", schemars(default))]
             pub invert: bool,
         }
+
+        crate::fields!($name {
+            $subject_name required => $subject,
+            "exact" => exact,
+            "oneOf" => one_of,
+            "prefix" => prefix,
+            "suffix" => suffix,
+            "contains" => contains,
+            "regex" => regex,
+            "present" => present,
+            "ignoreCase" => ignore_case,
+            "invert" => invert,
+        });
 
         impl $name {
             /// Compiles the operator.
@@ -63,13 +74,13 @@ with_operators! {
     /// with `invert`, none may.
     NamedMatch,
     /// The name of the header, query parameter or cookie.
-    name
+    name "name"
 }
 with_operators! {
     /// A value source and what its value must be.
     SourceMatch,
     /// The value source, such as `property:xds.node.metadata.LABELS.version`.
-    source
+    source "source"
 }
 
 struct Operators<'a> {
