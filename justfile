@@ -102,6 +102,26 @@ deny *flags: _toolchain
 validate +paths: build-all
     cargo run --quiet --manifest-path '{{ justfile_directory() }}/Cargo.toml' --package xtask -- validate "$@"
 
+# The plugins whose modules changed since main, or since another commit
+[group('release')]
+changed *base: _xtask
+    {{ xtask }} changed {{ base }}
+
+# Every plugin whose version has no tag; --dry-run prints the commands
+[group('release')]
+release *flags: _xtask
+    {{ xtask }} release {{ flags }}
+
+# A release from one stage into the next: just promote path-rewrite dev staging
+[group('release')]
+promote plugin from to: _xtask
+    {{ xtask }} promote {{ plugin }} {{ from }} {{ to }}
+
+# The bill of materials and the provenance of a built plugin, into dist/
+[group('release')]
+attest plugin: _xtask
+    {{ xtask }} attest {{ plugin }}
+
 # Remove what builds leave; what was installed into .tools/ stays
 [group('write')]
 clean:

@@ -2,10 +2,14 @@
 
 #[cfg(test)]
 mod architecture;
+mod attest;
 mod callbacks;
+mod changed;
 mod check;
+mod closure;
 mod compile;
 mod dist;
+mod git;
 mod imports;
 mod list;
 mod manifests;
@@ -14,6 +18,7 @@ mod new;
 mod overlays;
 mod progress;
 mod readme;
+mod release;
 #[cfg(test)]
 mod sources;
 mod toolchain;
@@ -33,6 +38,8 @@ use crate::workspace::Workspace;
 #[derive(Parser)]
 #[command(name = "xtask")]
 enum Command {
+    /// Write the bill of materials and the provenance of a built plugin.
+    Attest { plugin: String },
     /// Build plugins into dist/<plugin>/.
     Build {
         #[arg(required = true)]
@@ -40,6 +47,11 @@ enum Command {
     },
     /// Build every plugin.
     BuildAll,
+    /// List the plugins whose modules changed, with the reason.
+    Changed {
+        /// Since they parted from this commit; else from main.
+        base: Option<String>,
+    },
     /// Check the modules in dist/: imports, exports, paths, size. All plugins where none is named.
     CheckWasm { plugins: Vec<String> },
     /// Send a tour of requests through every plugin, chained in a real Envoy.
@@ -52,6 +64,19 @@ enum Command {
     Envoy,
     /// List the plugins.
     List,
+    /// Put into a stage the release that another has.
+    Promote {
+        plugin: String,
+        /// A stage, or `dist` for what `just image` made.
+        from: String,
+        to: String,
+    },
+    /// Release each plugin whose version has no tag.
+    Release {
+        /// Print the commands and run none.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the Envoy filter that istiod makes of a WasmPlugin.
     Render {
         /// A WasmPlugin.
@@ -103,8 +128,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     let workspace = Workspace::load()?;
     match command {
+        Command::Attest { plugin } => attest::write(&workspace, workspace.select(&[plugin])?[0]),
         Command::Build { plugins } => dist::build(&workspace, &workspace.select(&plugins)?),
         Command::BuildAll => dist::build(&workspace, &workspace.select(&[])?),
+        Command::Changed { base } => changed::print(&workspace, base.as_deref()),
         Command::CheckWasm { plugins } => check::check_all(&workspace, &workspace.select(&plugins)?),
         Command::Demo { keep } => harness::demo::run(keep),
         Command::Envoy => {
@@ -112,6 +139,8 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::List => list::print(&workspace),
+        Command::Promote { plugin, from, to } => release::promote(&workspace, &plugin, &from, &to),
+        Command::Release { dry_run } => release::run(&workspace, dry_run),
         Command::Render { wasmplugin, module } => {
             let yaml = std::fs::read_to_string(&wasmplugin)
                 .with_context(|| format!("cannot read {}", wasmplugin.display()))?;
