@@ -63,7 +63,7 @@ fmt: _toolchain
 
 # Everything: native tests, the modules, then the modules in Envoy
 [group('check')]
-test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e
+test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e (validate "manifests")
 
 # Native tests, of one crate or of all
 [group('check')]

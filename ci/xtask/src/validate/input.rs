@@ -1,5 +1,6 @@
 //! What there is to validate: files, directories, kustomizations, standard input.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,13 @@ pub struct Document {
 
 pub struct Input<'a> {
     root: &'a Path,
-    kustomize: Option<Kustomize>,
+    kustomize: OnceCell<Option<Kustomize>>,
     pub documents: Vec<Document>,
 }
 
 impl<'a> Input<'a> {
     pub fn new(root: &'a Path) -> Self {
-        Self { root, kustomize: None, documents: Vec::new() }
+        Self { root, kustomize: OnceCell::new(), documents: Vec::new() }
     }
 
     /// A file, a directory and all below it, or `-`.
@@ -56,24 +57,24 @@ impl<'a> Input<'a> {
             let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
             self.text(&self.shown(file), &text);
             if is_kustomization(file) && !is_component(&text) {
-                self.build(file.parent().unwrap_or(Path::new(".")))?;
+                self.build(file.parent().unwrap_or(Path::new(".")));
             }
         }
         Ok(())
     }
 
-    fn build(&mut self, dir: &Path) -> Result<()> {
-        let kustomize = match self.kustomize.take() {
-            Some(kustomize) => kustomize,
-            None => Kustomize::locate(self.root)?,
+    fn build(&mut self, dir: &Path) {
+        let locate = || {
+            Kustomize::locate(self.root)
+                .map_err(|error| eprintln!("No kustomization is built: {error:#}"))
+                .ok()
         };
+        let Some(kustomize) = self.kustomize.get_or_init(locate) else { return };
         let source = format!("kustomize {}", self.shown(dir));
         match kustomize.build(dir) {
             Ok(text) => self.text(&source, &text),
             Err(error) => self.documents.push(Document { source, content: Err(format!("{error:#}")) }),
         }
-        self.kustomize = Some(kustomize);
-        Ok(())
     }
 
     fn text(&mut self, source: &str, text: &str) {

@@ -16,6 +16,19 @@ pub struct Kustomize(PathBuf);
 impl Kustomize {
     /// `$KUSTOMIZE`, `$KUBECTL`, `kustomize` or `kubectl` of `PATH`, else the kubectl of Debian's package in `.tools/`.
     pub fn locate(root: &Path) -> Result<Self> {
+        let found = Self::find(root)?;
+        let version = if found.is_kubectl() { vec!["version", "--client"] } else { vec!["version"] };
+        let said = run(Command::new(&found.0).args(version))?.stdout;
+        // A kubectl names its kustomize from 1.24 on; what is in older ones has no components and replacements.
+        ensure!(
+            !found.is_kubectl() || String::from_utf8_lossy(&said).contains("Kustomize Version"),
+            "{} is too old: set $KUBECTL to a kubectl of 1.24 or newer",
+            found.0.display()
+        );
+        Ok(found)
+    }
+
+    fn find(root: &Path) -> Result<Self> {
         for name in ["KUSTOMIZE", "KUBECTL"] {
             if let Some(path) = env::var_os(name) {
                 return Ok(Self(path.into()));
@@ -32,21 +45,18 @@ impl Kustomize {
 
     /// The objects that `dir` makes.
     pub fn build(&self, dir: &Path) -> Result<String> {
-        let is_kubectl = self.0.file_name().is_some_and(|name| name.to_string_lossy().contains("kubectl"));
-        let verb = if is_kubectl { "kustomize" } else { "build" };
+        let verb = if self.is_kubectl() { "kustomize" } else { "build" };
         let output = run(Command::new(&self.0).arg(verb).arg(dir))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            if said.contains("must be a file") {
-                bail!(
-                    "{} is too old for kustomize 4: set $KUBECTL to a kubectl of 1.21 or newer",
-                    self.0.display()
-                );
-            }
             // kubectl's way of saying "error:".
             bail!("{}", said.trim().rsplit("err=").next().unwrap_or_default());
         }
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn is_kubectl(&self) -> bool {
+        self.0.file_name().is_some_and(|name| name.to_string_lossy().contains("kubectl"))
     }
 }
 
@@ -61,7 +71,7 @@ fn from_debian(root: &Path) -> Result<PathBuf> {
     );
     std::fs::create_dir_all(&home)?;
     let download = tempfile::tempdir_in(&home)?;
-    let wanted = "install kubectl 1.21 or newer, or set $KUBECTL";
+    let wanted = "install kubectl 1.24 or newer, or set $KUBECTL";
     let got = run(Command::new("apt-get")
         .args(["download", "--quiet", "kubernetes-client"])
         .current_dir(&download));
