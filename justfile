@@ -25,6 +25,11 @@ run plugin *flags: (build plugin)
 render wasmplugin *flags: _xtask
     {{ xtask }} render {{ wasmplugin }} {{ flags }}
 
+# Istio's extraStatTags and Envoy's stats_tags for a custom-metrics configuration
+[group('try')]
+stats-tags config: _xtask
+    {{ xtask }} stats-tags {{ config }}
+
 # The plugins there are
 [group('build')]
 list: _xtask
@@ -89,6 +94,11 @@ lint: _toolchain
     cargo clippy --locked --package plugin-kit --package template --target wasm32-wasip1 -- -D warnings
     cargo test --quiet --package xtask --bin xtask architecture
     {{ xtask }} manifests --check
+
+# The Grafana dashboard and the alert rules, with promtool
+[group('check')]
+check-observability *flags: _toolchain
+    cargo test --package e2e --test custom_metrics_observability {{ flags }}
 
 # Licences, advisories and bans of the dependencies; needs cargo-deny
 [group('check')]

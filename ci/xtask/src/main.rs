@@ -91,6 +91,11 @@ enum Command {
         #[arg(long, default_value_t = 10000)]
         port: u16,
     },
+    /// Print Istio's extraStatTags and Envoy's stats_tags for a configuration of custom-metrics.
+    StatsTags {
+        /// A pluginConfig, or a WasmPlugin.
+        config: PathBuf,
+    },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
     /// Write manifests/base/, every plugin's place in the overlays, and the README's table of plugins.
@@ -148,6 +153,13 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Run { plugin, port } => harness::run::run(&plugin, port),
+        Command::StatsTags { config } => {
+            let yaml = std::fs::read_to_string(&config)
+                .with_context(|| format!("cannot read {}", config.display()))?;
+            let tags = harness::stats_tags::print(&yaml);
+            print!("{}", tags.with_context(|| config.display().to_string())?);
+            Ok(())
+        }
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),

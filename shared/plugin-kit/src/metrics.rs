@@ -5,7 +5,8 @@
 use std::cell::Cell;
 
 use log::warn;
-use proxy_wasm::types::MetricType;
+/// What [`define_metric`](hostcalls::define_metric) is told about a metric.
+pub use proxy_wasm::types::MetricType;
 
 use crate::hostcalls;
 

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use crate::message::Message;
-use crate::wire::{Incoming, Until};
+use crate::wire::{Head, Incoming, Until};
 
 pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> {
     let (reader, mut writer) = stream.into_split();
@@ -20,7 +20,7 @@ pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> 
     response
 }
 
-fn encode(message: &Message) -> Vec<u8> {
+pub fn encode(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(message.method.as_bytes());
     bytes.push(b' ');
@@ -51,8 +51,7 @@ async fn receive(reader: OwnedReadHalf, bodiless: bool) -> Result<SeenResponse> 
     let mut incoming = Incoming::new(reader);
     loop {
         let head = incoming.head().await?.context("the connection was closed without an answer")?;
-        let status = head.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        let status: u16 = str::from_utf8(status)?.parse().with_context(|| format!("not HTTP: {head:?}"))?;
+        let status = status_of(&head)?;
         if (100..200).contains(&status) && status != 101 {
             continue;
         }
@@ -60,4 +59,9 @@ async fn receive(reader: OwnedReadHalf, bodiless: bool) -> Result<SeenResponse> 
         let body = if bodiless { Vec::new() } else { incoming.body(&head.headers, Until::Closed).await? };
         return Ok(SeenResponse { status, headers: head.headers, body });
     }
+}
+
+pub fn status_of(head: &Head) -> Result<u16> {
+    let status = head.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    str::from_utf8(status)?.parse().with_context(|| format!("not HTTP: {head:?}"))
 }

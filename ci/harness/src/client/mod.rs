@@ -1,8 +1,11 @@
-//! A client that sends what it is told, to the byte, and never waits for longer than ten seconds.
+//! A client that sends what it is told, to the byte, and never waits for longer than ten seconds (for
+//! a load: two minutes).
 
 mod http1;
 mod http2;
+mod load;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +19,8 @@ use crate::message::Message;
 use crate::runtime::block_on;
 
 const LIMIT: Duration = Duration::from_secs(10);
+/// Thousands of requests on a busy machine.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
 
 /// A client of one address; each request is a connection of its own.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,34 @@ impl Client {
         }))
     }
 
+    /// Sends requests over that many connections at a time, on each one after the other, and says how many answers had
+    /// which status. HTTP/1.1, whose connections stay open: no request and no answer may close one, nor is a HEAD.
+    pub fn load(&self, connections: usize, messages: Vec<Message>) -> Result<BTreeMap<u16, u64>> {
+        let mut shares: Vec<Vec<Message>> = vec![Vec::new(); connections.max(1)];
+        let count = shares.len();
+        for (index, message) in messages.into_iter().enumerate() {
+            shares[index % count].push(message);
+        }
+        let client = *self;
+        let share = |messages: Vec<Message>| async move {
+            let stream = client.connect(Ipv4Addr::LOCALHOST).await?;
+            load::send(stream, messages).await
+        };
+        block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for messages in shares {
+                tasks.spawn(tokio::time::timeout(LOAD_LIMIT, share(messages)));
+            }
+            let mut statuses = BTreeMap::new();
+            while let Some(done) = tasks.join_next().await {
+                for (status, number) in done?.with_context(|| format!("not done within {LOAD_LIMIT:?}"))?? {
+                    *statuses.entry(status).or_insert(0) += number;
+                }
+            }
+            Ok(statuses)
+        })
+    }
+
     async fn connect(&self, from: Ipv4Addr) -> Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into()).with_context(|| format!("cannot be a client at {from}"))?;
@@ -70,4 +103,18 @@ impl Client {
 
 async fn limited<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(LIMIT, work).await.with_context(|| format!("no answer within {LIMIT:?}"))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Upstream;
+
+    #[test]
+    fn every_request_of_a_load_is_answered() {
+        let upstream = Upstream::start().unwrap();
+        let messages = (0..500).map(|number| Message::get(format!("/{number}"))).collect();
+        let statuses = Client::new(upstream.address()).load(3, messages).unwrap();
+        assert_eq!(statuses, BTreeMap::from([(200, 500)]));
+    }
 }
