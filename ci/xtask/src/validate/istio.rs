@@ -106,6 +106,7 @@ fn scope(spec: &At, findings: &mut Findings) {
         findings.error("spec.targetRefs", format!("has {} items; at most 16 are allowed", refs.len()));
     }
     refs.extend(spec.get("targetRef"));
+    let gateway = refs.iter().any(is_gateway);
     let waypoint = refs.iter().filter(|target| target_ref(target, findings)).count() > 0;
     match spec.get("phase") {
         Some(phase) => drop(phase.one_of(&["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"], findings)),
@@ -121,7 +122,7 @@ fn scope(spec: &At, findings: &mut Findings) {
     }
     if let Some(entries) = spec.get("match") {
         for entry in entries.list(findings) {
-            traffic(&entry, waypoint, findings);
+            traffic(&entry, gateway, waypoint, findings);
         }
     }
 }
@@ -196,7 +197,12 @@ fn target_ref(target: &At, findings: &mut Findings) -> bool {
     kind != "Gateway"
 }
 
-fn traffic(entry: &At, waypoint: bool, findings: &mut Findings) {
+/// A Gateway is an ingress or a waypoint, and which of them its object does not say.
+fn is_gateway(target: &At) -> bool {
+    target.get("kind").is_some_and(|kind| kind.value == "Gateway")
+}
+
+fn traffic(entry: &At, gateway: bool, waypoint: bool, findings: &mut Findings) {
     if entry.object(&["mode", "ports"], findings).is_none() {
         return;
     }
@@ -204,6 +210,12 @@ fn traffic(entry: &At, waypoint: bool, findings: &mut Findings) {
         let text = mode.one_of(&["UNDEFINED", "CLIENT", "SERVER", "CLIENT_AND_SERVER"], findings);
         if waypoint && text == Some("CLIENT") {
             findings.warn(&mode.path, "CLIENT never matches at a waypoint; say SERVER, or leave match out");
+        }
+        if gateway && text == Some("SERVER") {
+            findings.warn(
+                &mode.path,
+                "SERVER never matches at an ingress gateway, where all passes unseen; leave match out",
+            );
         }
     }
     let Some(ports) = entry.get("ports") else { return };

@@ -80,6 +80,11 @@ fn what_istio_takes_and_bites_is_a_warning() {
             "targetRefs: [{kind: Service, name: shop}]",
             "never match at a waypoint",
         ),
+        (
+            "selector: {matchLabels: {app: shop}}",
+            "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: public}]",
+            "SERVER never matches at an ingress gateway",
+        ),
         ("name: REGION", "name: ISTIO_META_X", "the agent strips names"),
         ("selector: {matchLabels: {app: shop}}", "selector: {}", "it selects every workload"),
     ] {
