@@ -1,0 +1,99 @@
+//! An issuer's server with its key set, in all the states that such servers get into.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What it answers.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// This, with status 200.
+    Body(String),
+    /// This, after a while.
+    Slow(Duration, String),
+    /// This status.
+    Status(u16),
+    /// Nothing: it hangs up.
+    Broken,
+}
+
+/// The server. It ends with the process.
+#[derive(Clone)]
+pub struct KeyServer {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl KeyServer {
+    /// A place where nobody listens yet. On 127.0.0.1 a client of another test could get the port in the meantime.
+    pub fn down() -> Self {
+        let address = TcpListener::bind(("127.0.0.77", 0)).unwrap().local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::Broken));
+        Self { address, state, asked: Arc::default() }
+    }
+
+    /// A server in this state.
+    pub fn start(state: State) -> Self {
+        let server = Self::down();
+        server.set(state);
+        server.up();
+        server
+    }
+
+    /// Begins to listen.
+    pub fn up(&self) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        let server = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let server = server.clone();
+                std::thread::spawn(move || server.serve(stream));
+            }
+        });
+    }
+
+    /// Changes what it answers.
+    pub fn set(&self, state: State) {
+        *self.state.lock().unwrap() = state;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often it has been asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut chunk) {
+                Ok(read) if read > 0 => request.extend_from_slice(&chunk[..read]),
+                _ => return,
+            }
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let state = self.state.lock().unwrap().clone();
+        let (status, body) = match state {
+            State::Body(body) => (200, body),
+            State::Slow(time, body) => {
+                std::thread::sleep(time);
+                (200, body)
+            }
+            State::Status(status) => (status, String::new()),
+            State::Broken => return,
+        };
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
+    }
+}

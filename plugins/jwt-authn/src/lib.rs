@@ -1,0 +1,230 @@
+//! jwt-authn: verifies JSON Web Tokens, and tells the upstream who is asking.
+
+mod authn;
+mod cache;
+mod callout;
+mod challenge;
+mod claims;
+mod compact;
+pub mod config;
+mod crypto;
+mod extract;
+#[doc(hidden)]
+pub mod hostile;
+mod json;
+mod jwks;
+mod jwks_fetch;
+mod keys;
+mod outputs;
+mod pem;
+mod reject;
+mod rules;
+mod secret;
+mod verify;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{debug, info};
+use plugin_kit::claims::PAYLOAD;
+use plugin_kit::client_ip::ClientIp;
+use plugin_kit::config::{At, ConfigError, Mode};
+use plugin_kit::headers::{HeaderName, REQUEST};
+use plugin_kit::metrics::{self, Counter};
+use plugin_kit::request::Request;
+use plugin_kit::{Plugin, clock, hostcalls, property};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::authn::{Authn, Now, Outcome, Verified};
+use crate::challenge::{Denial, Errors};
+use crate::config::Config;
+use crate::extract::{Source, without_cookies, without_params};
+use crate::reject::REASONS;
+
+const NAME: &str = "jwt-authn";
+
+/// How often key sets are looked after, and how often while one is missing.
+const TICK: Duration = Duration::from_secs(1);
+const TICK_WITHOUT_KEYS: Duration = Duration::from_millis(50);
+
+/// The plugin: its compiled configuration, shared by all requests.
+pub struct JwtAuthn(Rc<Compiled>);
+
+struct Compiled {
+    mode: Mode,
+    client_ip: ClientIp,
+    authn: Authn,
+    errors: Errors,
+    identity_headers: Vec<HeaderName>,
+    metrics: Metrics,
+}
+
+impl Plugin for JwtAuthn {
+    type Config = Config;
+    type Filter = Filter;
+
+    fn new(config: Config) -> Result<Self, ConfigError> {
+        let authn = Authn::compile(NAME, &config)?;
+        debug!("verified in the host: {:?}", authn.crypto().offloaded());
+        Ok(Self(Rc::new(Compiled {
+            mode: config.mode,
+            client_ip: config.client_ip.check().at("clientIp")?,
+            errors: Errors::compile(&config.errors).at("errors")?,
+            identity_headers: authn.identity_headers(),
+            metrics: Metrics::new(),
+            authn,
+        })))
+    }
+
+    fn filter(&self) -> Filter {
+        Filter(Rc::clone(&self.0))
+    }
+
+    fn tick_period(&self) -> Option<Duration> {
+        // Not in `new`: that also runs in a VM which ends at once, and with it what it was fetching.
+        (self.0.mode != Mode::Off && self.0.authn.remotes().next().is_some()).then_some(callout::SOON)
+    }
+
+    fn on_tick(&mut self) {
+        let now = clock::monotonic();
+        let mut period = TICK;
+        for remote in self.0.authn.remotes() {
+            remote.on_tick(now);
+            if !remote.is_ready() {
+                period = TICK_WITHOUT_KEYS;
+            }
+        }
+        let _ = hostcalls::set_tick_period(period);
+    }
+
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize) {
+        let now = clock::monotonic();
+        let _ = self.0.authn.remotes().any(|remote| remote.on_answer(token, headers, body, now));
+    }
+}
+
+/// One request.
+pub struct Filter(Rc<Compiled>);
+
+impl Context for Filter {}
+
+impl HttpContext for Filter {
+    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        let plugin = &self.0;
+        let enforces = match plugin.mode {
+            Mode::Enforce => true,
+            Mode::DryRun => false,
+            Mode::Off => return Action::Continue,
+        };
+        // First, and whatever comes of the request: nobody but us says who is asking.
+        if enforces {
+            plugin.remove_identity();
+        }
+        let request = Request::current(plugin.client_ip);
+        let now = || Now { wall: clock::wall(), monotonic: clock::monotonic() };
+        let decision = plugin.authn.decide(&request, now);
+        plugin.metrics.count(&decision.outcome, decision.cache_hit);
+        if let Outcome::Denied(denial) = &decision.outcome {
+            return plugin.deny(denial, &request, enforces);
+        }
+        if enforces {
+            take_off(&request, &decision.taken);
+            if let Outcome::Verified(verified) = &decision.outcome {
+                introduce(verified);
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Compiled {
+    fn remove_identity(&self) {
+        for name in &self.identity_headers {
+            if REQUEST.get(name.as_str()).is_some() {
+                let _ = REQUEST.remove(name.as_str());
+            }
+        }
+    }
+
+    fn deny(&self, denial: &Denial, request: &Request, enforces: bool) -> Action {
+        let (reason, provider) = (denial.reject.as_str(), denial.provider.as_deref().unwrap_or("-"));
+        if !enforces {
+            info!("dryRun denied reason={reason} provider={provider} path={}", request.path().escape_ascii());
+            return Action::Continue;
+        }
+        debug!("denied reason={reason} provider={provider}");
+        self.errors.reply(denial, request.is_grpc()).send();
+        Action::Pause
+    }
+}
+
+/// Tells the upstream, and later plugins, who is asking.
+fn introduce(verified: &Verified) {
+    for (name, value) in &verified.headers {
+        let _ = REQUEST.set(name.as_str(), value);
+    }
+    let _ = property::set_filter_state(PAYLOAD, &verified.payload);
+}
+
+/// Takes tokens off the request.
+fn take_off(request: &Request, taken: &[&Source]) {
+    let params: Vec<&str> = taken.iter().filter_map(|source| source.param()).collect();
+    if !params.is_empty()
+        && let Some(target) = without_params(request.target(), &params)
+    {
+        let _ = REQUEST.set(":path", &target);
+    }
+    let cookies: Vec<&str> = taken.iter().filter_map(|source| source.cookie()).collect();
+    if !cookies.is_empty() {
+        let lines: Vec<Vec<u8>> =
+            request.header_lines("cookie").map(|line| without_cookies(line, &cookies)).collect();
+        let _ = REQUEST.remove("cookie");
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let _ = REQUEST.add("cookie", line);
+        }
+    }
+    for source in taken {
+        if let Source::Header(name, _) = source {
+            let _ = REQUEST.remove(name.as_str());
+        }
+    }
+}
+
+/// The plugin's own metrics.
+struct Metrics {
+    allowed: Counter,
+    denied: Vec<(&'static str, Counter)>,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let counter = |rest: &str| Counter::new(metrics::name(NAME, rest));
+        let denied = |reason| Counter::new(metrics::component(NAME, reason, "denied_total"));
+        Self {
+            allowed: counter("allowed_total"),
+            denied: REASONS.into_iter().map(|reason| (reason, denied(reason))).collect(),
+            hits: counter("cache.hit.lookups_total"),
+            misses: counter("cache.miss.lookups_total"),
+        }
+    }
+
+    fn count(&self, outcome: &Outcome, cache_hit: Option<bool>) {
+        match cache_hit {
+            Some(true) => self.hits.increment(),
+            Some(false) => self.misses.increment(),
+            None => {}
+        }
+        let Outcome::Denied(denial) = outcome else { return self.allowed.increment() };
+        if let Some((_, counter)) = self.denied.iter().find(|(reason, _)| *reason == denial.reject.as_str()) {
+            counter.increment();
+        }
+    }
+}
+
+plugin_kit::plugin!(JwtAuthn: on_http_request_headers, on_tick, on_http_call_response);
+
+#[cfg(test)]
+use plugin_testkit as _;

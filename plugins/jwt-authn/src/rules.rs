@@ -1,0 +1,445 @@
+//! What is required where.
+
+use plugin_kit::config::{At, ConfigError, quoted};
+use plugin_kit::matching::Condition;
+use plugin_kit::percent;
+use plugin_kit::request::Request;
+
+use crate::claims::Claims;
+use crate::config::{self, Config};
+use crate::extract::Source;
+use crate::json::Json;
+use crate::outputs::compile_path;
+use crate::reject::Reject;
+
+/// What is required where; the first rule that matches counts.
+#[derive(Debug)]
+pub struct Rules {
+    rules: Vec<(Condition, Requirement)>,
+    default: Requirement,
+    /// A token of any provider.
+    strict: Requirement,
+    bypass_cors_preflight: bool,
+}
+
+/// What a request must have.
+#[derive(Debug)]
+pub struct Requirement {
+    /// No token is looked for.
+    none: bool,
+    /// What else will do.
+    pub otherwise: Otherwise,
+    /// Where tokens are looked for, and whose tokens will do there: places in the list of providers.
+    pub sources: Vec<(Source, Vec<usize>)>,
+    claims: Vec<(Vec<String>, Wanted)>,
+    scopes: Option<Wanted>,
+}
+
+/// What will do where there is no valid token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Nothing.
+    Nothing,
+    /// That there is none.
+    Missing,
+    /// Whatever there is.
+    MissingOrInvalid,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    AnyOf(Vec<String>),
+    AllOf(Vec<String>),
+}
+
+/// Why a token that is valid does not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insufficient {
+    /// [`Reject::Claims`] or [`Reject::Scope`].
+    pub reject: Reject,
+    /// The scopes that would.
+    pub scope: Option<String>,
+}
+
+impl Rules {
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    /// Points at what is wrong.
+    pub fn compile(config: &Config) -> Result<Self, ConfigError> {
+        let mut rules = Vec::new();
+        for (index, rule) in config.rules.iter().enumerate() {
+            let condition = rule.matches.compile().at("match").at_index(index).at("rules")?;
+            let requirement = Requirement::compile(&rule.requires, config);
+            rules.push((condition, requirement.at("requires").at_index(index).at("rules")?));
+        }
+        let any = config::Requires::default();
+        let default = config.default_require.as_ref().unwrap_or(&any);
+        Ok(Self {
+            rules,
+            default: Requirement::compile(default, config).at("defaultRequire")?,
+            strict: Requirement::compile(&any, config)?,
+            bypass_cors_preflight: config.bypass_cors_preflight,
+        })
+    }
+
+    /// What this request must have; `None`: nothing.
+    #[must_use]
+    pub fn requirement(&self, request: &Request) -> Option<&Requirement> {
+        if self.bypass_cors_preflight && is_preflight(request) {
+            return None;
+        }
+        let found = self.rules.iter().find(|(condition, requirement)| {
+            condition.matches(request) && (!requirement.is_lenient() || is_plain(request.path()))
+        });
+        let requirement = match found {
+            Some((_, requirement)) => requirement,
+            // Such a path may have got past a rule that was meant for it.
+            None if self.default.is_lenient() && !is_plain(request.path()) => &self.strict,
+            None => &self.default,
+        };
+        (!requirement.none).then_some(requirement)
+    }
+}
+
+/// The Fetch standard's CORS-preflight request.
+fn is_preflight(request: &Request) -> bool {
+    let has = |name: &str| request.header(name).is_some_and(|value| !value.is_empty());
+    request.header(":method").is_some_and(|method| *method == *b"OPTIONS")
+        && has("origin")
+        && has("access-control-request-method")
+}
+
+/// Whether everyone who reads this path reads the same one: no `//`, dot segments, backslashes, `;` and controls, and
+/// no escapes that stand for these, for a slash, or for what needs none.
+fn is_plain(path: &[u8]) -> bool {
+    path.starts_with(b"/")
+        && !has_odd_bytes(path)
+        && !path.windows(2).any(|pair| pair == b"//")
+        && !path.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
+        && !has_odd_escapes(path)
+        // Who decodes twice sees what is under the second layer.
+        && !has_odd_escapes(&percent::decode(path))
+}
+
+fn has_odd_bytes(path: &[u8]) -> bool {
+    path.iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#'))
+}
+
+fn has_odd_escapes(path: &[u8]) -> bool {
+    let is_odd =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte.is_ascii_control() || b"-._~/\\;".contains(&byte);
+    let mut escapes = path.split(|&byte| byte == b'%');
+    let _before_the_first = escapes.next();
+    escapes.any(|after| percent::escaped(after).is_some_and(|(byte, _)| is_odd(byte)))
+}
+
+impl Requirement {
+    fn compile(requires: &config::Requires, config: &Config) -> Result<Self, ConfigError> {
+        let config::Requires {
+            none,
+            provider,
+            any_of,
+            allow_missing,
+            allow_missing_or_invalid,
+            claims,
+            scopes,
+        } = requires;
+        let wants = provider.is_some() || any_of.is_some() || !claims.is_empty() || scopes.is_some();
+        if *none && (wants || *allow_missing || *allow_missing_or_invalid) {
+            return Err(ConfigError::new("none stands alone"));
+        }
+        if *allow_missing && *allow_missing_or_invalid {
+            return Err(ConfigError::new("allowMissing and allowMissingOrInvalid exclude each other"));
+        }
+        let index = |name: &String| {
+            let found = config.providers.iter().position(|provider| provider.name == *name);
+            found.ok_or_else(|| {
+                let names: Vec<&str> =
+                    config.providers.iter().map(|provider| provider.name.as_str()).collect();
+                ConfigError::new(format!("{} is not a provider; there is {}", quoted(name), names.join(", ")))
+            })
+        };
+        let providers = match (provider, any_of) {
+            (Some(_), Some(_)) => return Err(ConfigError::new("provider and anyOf exclude each other")),
+            (Some(name), None) => vec![index(name).at("provider")?],
+            (None, Some(names)) if names.is_empty() => {
+                return Err(ConfigError::new("is empty; leave it out for any provider")).at("anyOf");
+            }
+            (None, Some(names)) => {
+                let providers =
+                    names.iter().enumerate().map(|(at, name)| index(name).at_index(at).at("anyOf"));
+                providers.collect::<Result<_, _>>()?
+            }
+            (None, None) => (0..config.providers.len()).collect(),
+        };
+        let mut sources: Vec<(Source, Vec<usize>)> = Vec::new();
+        for &owner in &providers {
+            let Some(provider) = config.providers.get(owner) else { continue };
+            // What is wrong with them, the provider has been told.
+            for source in Source::compile(provider).at_index(owner).at("providers")? {
+                match sources.iter_mut().find(|(known, _)| *known == source) {
+                    Some((_, owners)) => owners.push(owner),
+                    None => sources.push((source, vec![owner])),
+                }
+            }
+        }
+        Ok(Self {
+            none: *none,
+            otherwise: match (allow_missing, allow_missing_or_invalid) {
+                (_, true) => Otherwise::MissingOrInvalid,
+                (true, false) => Otherwise::Missing,
+                (false, false) => Otherwise::Nothing,
+            },
+            sources,
+            claims: compile_claims(claims)?,
+            scopes: match scopes {
+                Some(scopes) => Some(Wanted::scopes(scopes).at("scopes")?),
+                None => None,
+            },
+        })
+    }
+
+    /// Whether it asks for less than a valid token.
+    const fn is_lenient(&self) -> bool {
+        self.none || !matches!(self.otherwise, Otherwise::Nothing)
+    }
+
+    /// Whether the claims of a valid token will do.
+    ///
+    /// # Errors
+    /// Which of them do not.
+    pub fn check(&self, claims: &Claims) -> Result<(), Insufficient> {
+        for (path, wanted) in &self.claims {
+            if !wanted.is_in(&claims.all.find(path).map(values).unwrap_or_default()) {
+                return Err(Insufficient { reject: Reject::Claims, scope: None });
+            }
+        }
+        match &self.scopes {
+            Some(wanted) if !wanted.is_in(&scopes(&claims.all)) => {
+                Err(Insufficient { reject: Reject::Scope, scope: Some(wanted.items().join(" ")) })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn compile_claims(rules: &[config::ClaimRule]) -> Result<Vec<(Vec<String>, Wanted)>, ConfigError> {
+    let compile = |rule: &config::ClaimRule| {
+        let path = compile_path(&rule.claim, &rule.claim_path)?;
+        Ok((path, Wanted::new(&rule.any_of, &rule.all_of)?))
+    };
+    rules.iter().enumerate().map(|(index, rule)| compile(rule).at_index(index).at("claims")).collect()
+}
+
+impl Wanted {
+    fn new(any_of: &Option<Vec<String>>, all_of: &Option<Vec<String>>) -> Result<Self, ConfigError> {
+        match (any_of, all_of) {
+            (Some(items), None) if !items.is_empty() => Ok(Self::AnyOf(items.clone())),
+            (None, Some(items)) if !items.is_empty() => Ok(Self::AllOf(items.clone())),
+            _ => Err(ConfigError::new("needs exactly one of anyOf, allOf, and that not empty")),
+        }
+    }
+
+    /// As [`Wanted::new`]; scopes also go into the challenge (RFC 6749, section 3.3).
+    fn scopes(rule: &config::ScopeRule) -> Result<Self, ConfigError> {
+        let wanted = Self::new(&rule.any_of, &rule.all_of)?;
+        let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        match wanted.items().iter().find(|scope| scope.is_empty() || !scope.bytes().all(allowed)) {
+            Some(scope) => Err(ConfigError::new(format!("{} is not a scope", quoted(scope)))),
+            None => Ok(wanted),
+        }
+    }
+
+    fn items(&self) -> &[String] {
+        match self {
+            Self::AnyOf(items) | Self::AllOf(items) => items,
+        }
+    }
+
+    fn is_in(&self, values: &[&str]) -> bool {
+        let has = |item: &String| values.contains(&item.as_str());
+        match self {
+            Self::AnyOf(items) => items.iter().any(has),
+            Self::AllOf(items) => items.iter().all(has),
+        }
+    }
+}
+
+/// What a claim says: itself, or the items of a list.
+fn values(claim: &Json) -> Vec<&str> {
+    match claim {
+        Json::List(items) => items.iter().filter_map(Json::scalar).collect(),
+        other => other.scalar().into_iter().collect(),
+    }
+}
+
+/// The scopes of `scope` (RFC 8693, section 4.2) and `scp` (Entra, Okta), each a list or a text with spaces.
+fn scopes(claims: &Json) -> Vec<&str> {
+    let both = [claims.member("scope"), claims.member("scp")];
+    both.into_iter().flatten().flat_map(values).flat_map(|text| text.split(' ')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn rules(config: &str) -> Rules {
+        let config = format!(
+            r#"{{"providers": [
+                {{"name": "one", "jwksUri": "https://one/"}},
+                {{"name": "two", "jwksUri": "https://two/", "fromCookies": ["t"]}}], {config}}}"#
+        );
+        Rules::compile(&plugin_kit::config::parse(config.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn providers(rules: &Rules, path: &str) -> Option<Vec<usize>> {
+        let request = Request::detached(&[(":path", path.as_bytes()), (":method", b"GET")]);
+        let requirement = rules.requirement(&request)?;
+        let mut providers: Vec<usize> =
+            requirement.sources.iter().flat_map(|(_, owners)| owners.iter().copied()).collect();
+        providers.dedup();
+        Some(providers)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_counts_and_without_one_the_default() {
+        let rules = rules(
+            r#""rules": [
+                {"match": {"paths": [{"exact": "/healthz"}]}, "requires": {"none": true}},
+                {"match": {"paths": [{"prefix": "/a"}]}, "requires": {"provider": "two"}},
+                {"match": {"paths": [{"prefix": "/a/b"}]}, "requires": {"none": true}}],
+               "defaultRequire": {"anyOf": ["two", "one"]}"#,
+        );
+        assert_eq!(providers(&rules, "/healthz"), None);
+        assert_eq!(providers(&rules, "/healthz?access_token=x#y"), None);
+        assert_eq!(providers(&rules, "/a/b"), Some(vec![1]));
+        assert_eq!(providers(&rules, "/other"), Some(vec![1, 0]));
+    }
+
+    #[test]
+    fn without_a_default_any_provider_will_do() {
+        assert_eq!(providers(&rules(r#""rules": []"#), "/"), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn an_odd_path_is_never_meant_by_a_rule_that_asks_for_less() {
+        let rules = rules(
+            r#""rules": [
+                {"match": {"paths": [{"prefix": "/public"}]}, "requires": {"none": true}},
+                {"match": {"paths": [{"prefix": "/soft"}]}, "requires": {"allowMissing": true, "provider": "two"}}]"#,
+        );
+        assert_eq!(providers(&rules, "/public/x%20y/%c3%a9?next=//a/../b;c%2f"), None);
+        assert_eq!(providers(&rules, "/soft/a"), Some(vec![1]));
+        for odd in [
+            "//admin",
+            "/../admin",
+            "/..",
+            "/./x",
+            "/.",
+            "/%2e%2e/admin",
+            "/.%2E/admin",
+            "/%2fadmin",
+            "/..%2Fadmin",
+            "/%5cadmin",
+            "/..%5Cadmin",
+            "/\\admin",
+            "/x;a=b",
+            "/..;/admin",
+            "/%3b/x",
+            "/%61dmin",
+            "/%252e%252e/admin",
+            "/%252fadmin",
+            "/%00",
+            "/x%0a",
+            "/\u{1}",
+            "/%25%32%65",
+        ] {
+            for prefix in ["/public", "/soft"] {
+                assert_eq!(providers(&rules, &format!("{prefix}{odd}")), Some(vec![0, 1]), "{prefix}{odd}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_odd_path_has_no_lenient_default() {
+        let rules = rules(
+            r#""rules": [{"match": {"paths": [{"prefix": "/admin"}]}, "requires": {"provider": "one"}}],
+               "defaultRequire": {"none": true}"#,
+        );
+        assert_eq!(providers(&rules, "/other"), None);
+        assert_eq!(providers(&rules, "/admin/.."), Some(vec![0]));
+        for odd in
+            ["//admin", "/x/..;/admin", "/%61dmin", "/x/%2e%2e/admin", "/x%2f..%2fadmin", "admin", "", "*"]
+        {
+            assert_eq!(providers(&rules, odd), Some(vec![0, 1]), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_needs_both_of_its_headers() {
+        let rules = rules(r#""rules": []"#);
+        let ask = |headers: &[(&str, &[u8])]| rules.requirement(&Request::detached(headers)).is_some();
+        let (options, origin) = ((":method", &b"OPTIONS"[..]), ("origin", &b"https://a"[..]));
+        let method = ("access-control-request-method", &b"PUT"[..]);
+        assert!(!ask(&[options, origin, method]));
+        for headers in [&[options, origin][..], &[options, method], &[(":method", b"GET"), origin, method]] {
+            assert!(ask(headers));
+        }
+    }
+
+    #[test]
+    fn claims_and_scopes_are_looked_for_where_issuers_put_them() {
+        let rules = rules(
+            r#""rules": [{"requires": {
+                "claims": [{"claim": "realm_access.roles", "anyOf": ["admin", "root"]}, {"claimPath": ["a.b"], "allOf": ["1", "true"]}],
+                "scopes": {"allOf": ["read", "write"]}}}]"#,
+        );
+        let requirement = rules.requirement(&Request::detached(&[(":path", b"/")])).unwrap();
+        let check = |claims: &str| {
+            let claims = Claims::read(json::parse(claims.as_bytes(), 8).unwrap()).unwrap();
+            requirement.check(&claims).map_err(|insufficient| insufficient.reject)
+        };
+        let roles = r#""realm_access":{"roles":["user","admin"]},"a.b":[1,true,2]"#;
+        for scopes in [
+            r#""scope":"read write""#,
+            r#""scp":["write","read"]"#,
+            r#""scope":"read","scp":"write x""#,
+            r#""scope":["read write"]"#,
+        ] {
+            assert_eq!(check(&format!("{{{roles},{scopes}}}")), Ok(()), "{scopes}");
+        }
+        for scopes in [r#""scope":"read""#, r#""scope":"read writes""#, r#""scope":"read,write""#, r#""x":1"#]
+        {
+            assert_eq!(check(&format!("{{{roles},{scopes}}}")), Err(Reject::Scope), "{scopes}");
+        }
+        for roles in [
+            r#""realm_access":{"roles":"administrator"},"a.b":[1,true]"#,
+            r#""realm_access.roles":["admin"],"a.b":[1,true]"#,
+            r#""realm_access":{"roles":"admin"},"a.b":1"#,
+            r#""realm_access":{"roles":[["admin"]]},"a.b":[1,true]"#,
+        ] {
+            assert_eq!(
+                check(&format!("{{{roles},\"scope\":\"read write\"}}")),
+                Err(Reject::Claims),
+                "{roles}"
+            );
+        }
+        assert_eq!(
+            check(&format!(
+                "{{{}}}",
+                r#""realm_access":{"roles":"admin"},"a.b":[true,1],"scope":"read write""#
+            )),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_place_is_looked_at_once_for_all_its_providers() {
+        let rules = rules(r#""rules": []"#);
+        let requirement = rules.requirement(&Request::detached(&[])).unwrap();
+        let owners: Vec<&[usize]> = requirement.sources.iter().map(|(_, owners)| owners.as_slice()).collect();
+        assert_eq!(owners, [&[0][..], &[0], &[1]]);
+    }
+}
