@@ -30,8 +30,8 @@ fn broken_plugins_are_refused_with_the_field_named() {
     let broken = broken();
     assert!(broken.len() >= 20);
     let workspace = Workspace::load().unwrap();
+    let mut plugins = Plugins::of_schemas(&workspace);
     for (expected, yaml) in broken {
-        let mut plugins = Plugins::of_schemas(&workspace);
         let findings = check(&document(yaml), Some(&mut plugins)).unwrap();
         let errors: Vec<_> =
             findings.0.iter().filter(|finding| finding.severity == Severity::Error).collect();
