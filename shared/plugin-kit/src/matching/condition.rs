@@ -98,47 +98,55 @@ impl Match {
             return Err(ConfigError::new(format!("nested more than {MAX_DEPTH} deep")));
         }
         let deeper = depth.saturating_add(1);
-        Ok(Condition {
-            hosts: list("hosts", &self.hosts, |host| Host::new(host))?,
-            methods: list("methods", &self.methods, |method| compile_method(method))?,
-            paths: list("paths", &self.paths, |path| path.compile(max_regex_bytes))?,
-            headers: list("headers", &self.headers, |header| {
-                Ok((HeaderName::new(&header.name).at("name")?, header.compile_operator()?))
-            })?,
-            query: list("query", &self.query, |parameter| {
-                Ok((parameter.name.clone(), parameter.compile_operator()?))
-            })?,
-            cookies: list("cookies", &self.cookies, |cookie| {
-                Ok((cookie.name.clone(), cookie.compile_operator()?))
-            })?,
-            client_ips: list("clientIps", &self.client_ips, |network| Cidr::new(network))?,
-            values: list("values", &self.values, |value| {
-                Ok((Source::new(&value.source).at("source")?, value.compile_operator()?))
-            })?,
-            any: list("any", &self.any, |condition| condition.compile_at(max_regex_bytes, deeper))?,
-            not: match &self.not {
-                Some(condition) => Some(Box::new(condition.compile_at(max_regex_bytes, deeper).at("not")?)),
-                None => None,
-            },
-        })
+        let mut condition = Condition::default();
+        list(&mut condition.hosts, "hosts", &self.hosts, |host| Host::new(host))?;
+        list(&mut condition.methods, "methods", &self.methods, |method| compile_method(method))?;
+        list(&mut condition.paths, "paths", &self.paths, |path| path.compile(max_regex_bytes))?;
+        list(&mut condition.headers, "headers", &self.headers, |header| {
+            Ok((HeaderName::new(&header.name).at("name")?, header.compile_operator()?))
+        })?;
+        named(&mut condition.query, "query", &self.query)?;
+        named(&mut condition.cookies, "cookies", &self.cookies)?;
+        list(&mut condition.client_ips, "clientIps", &self.client_ips, |network| Cidr::new(network))?;
+        list(&mut condition.values, "values", &self.values, |value| {
+            Ok((Source::new(&value.source).at("source")?, value.compile_operator()?))
+        })?;
+        list(&mut condition.any, "any", &self.any, |one| one.compile_at(max_regex_bytes, deeper))?;
+        if let Some(not) = &self.not {
+            condition.not = Some(Box::new(not.compile_at(max_regex_bytes, deeper).at("not")?));
+        }
+        Ok(condition)
     }
 }
 
+/// Compiles the items of a list into their place. (Returned, each list would be taken apart again wherever a later one
+/// is wrong: twice the code.)
+#[inline(never)]
 fn list<T, U>(
+    place: &mut Option<Vec<U>>,
     field: &str,
     items: &Option<Vec<T>>,
     compile: impl Fn(&T) -> Result<U, ConfigError>,
-) -> Result<Option<Vec<U>>, ConfigError> {
-    let Some(items) = items else { return Ok(None) };
+) -> Result<(), ConfigError> {
+    let Some(items) = items else { return Ok(()) };
     if items.is_empty() {
         return Err(ConfigError::new("is empty and would match nothing; leave it out to match everything"))
             .at(field);
     }
-    let mut compiled = Vec::with_capacity(items.len());
+    let place = place.insert(Vec::with_capacity(items.len()));
     for (index, item) in items.iter().enumerate() {
-        compiled.push(compile(item).at_index(index).at(field)?);
+        place.push(compile(item).at_index(index).at(field)?);
     }
-    Ok(Some(compiled))
+    Ok(())
+}
+
+#[inline(never)]
+fn named(
+    place: &mut Option<Vec<(String, TextCondition)>>,
+    field: &str,
+    items: &Option<Vec<NamedMatch>>,
+) -> Result<(), ConfigError> {
+    list(place, field, items, |item| Ok((item.name.clone(), item.compile_operator()?)))
 }
 
 fn compile_method(method: &str) -> Result<Vec<u8>, ConfigError> {
