@@ -93,7 +93,7 @@ fmt: _toolchain
 
 # Everything: native tests, the modules, then the modules in Envoy
 [group('check')]
-test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e
+test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e (validate "manifests")
 
 # Native tests, of one crate or of all
 [group('check')]
@@ -129,6 +129,33 @@ check-observability *flags: _toolchain
 [group('check')]
 deny *flags: _toolchain
     cargo deny {{ flags }} check
+
+# WasmPlugins, also your own: against Istio's rules, the plugin's schema and the plugin; files, directories, - for stdin
+[group('check')]
+[no-cd]
+[positional-arguments]
+validate +paths: build-all
+    cargo run --quiet --manifest-path '{{ justfile_directory() }}/Cargo.toml' --package xtask -- validate "$@"
+
+# The plugins whose modules changed since main, or since another commit
+[group('release')]
+changed *base: _xtask
+    {{ xtask }} changed {{ base }}
+
+# Every plugin whose version has no tag; --dry-run prints the commands
+[group('release')]
+release *flags: _xtask
+    {{ xtask }} release {{ flags }}
+
+# A release from one stage into the next: just promote path-rewrite dev staging
+[group('release')]
+promote plugin from to: _xtask
+    {{ xtask }} promote {{ plugin }} {{ from }} {{ to }}
+
+# The bill of materials and the provenance of a built plugin, into dist/
+[group('release')]
+attest plugin: _xtask
+    {{ xtask }} attest {{ plugin }}
 
 # Remove what builds leave; what was installed into .tools/ stays
 [group('write')]

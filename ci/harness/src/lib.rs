@@ -34,6 +34,7 @@ mod promtool;
 mod registry;
 mod runtime;
 mod upstream;
+mod validate;
 mod wire;
 mod workspace;
 
@@ -47,4 +48,5 @@ pub use promtool::Promtool;
 pub use registry::Registry;
 pub use runtime::until_interrupted;
 pub use upstream::Upstream;
+pub use validate::validate;
 pub use workspace::{Plugin, plugins, workspace_root};

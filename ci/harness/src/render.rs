@@ -159,6 +159,12 @@ impl WasmPlugin {
         plugin
     }
 
+    /// The names of `vmConfig.env` whose values are the proxy's own.
+    pub fn host_env(&self) -> Vec<String> {
+        let env = self.spec.vm_config.env.iter();
+        env.filter(|var| var.value_from == ValueFrom::Host).map(|var| var.name.clone()).collect()
+    }
+
     /// The filter: name and `typed_config`.
     pub fn filter(&self, module: &Path) -> Value {
         let failure_policy = match self.spec.fail_strategy {

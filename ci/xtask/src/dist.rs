@@ -17,13 +17,19 @@ pub fn build(workspace: &Workspace, plugins: &[&Plugin]) -> Result<()> {
 }
 
 fn build_one(workspace: &Workspace, plugin: &Plugin) -> Result<()> {
-    let manifest = manifests::wasm_plugin(workspace, plugin)?;
     let linked = compile::compile(workspace, plugin)?;
     let trimmed = trim::trim(&fs::read(&linked).with_context(|| linked.display().to_string())?)?;
 
     let dist = workspace.dist(plugin);
+    let module = dist.join("plugin.wasm");
+    if fs::read(&module).ok().as_deref() != Some(&trimmed.wasm) {
+        // An image of another module; its digest would name the wrong one.
+        let _ = fs::remove_dir_all(dist.join("image"));
+    }
+    let digest = fs::read_to_string(dist.join("image/digest")).ok();
+    let manifest = manifests::wasm_plugin(workspace, plugin, digest.as_deref().map(str::trim))?;
     fs::create_dir_all(&dist)?;
-    fs::write(dist.join("plugin.wasm"), &trimmed.wasm)?;
+    fs::write(module, &trimmed.wasm)?;
     fs::write(dist.join("wasmplugin.yaml"), manifest)?;
     println!(
         "{}: {} of {} KiB, sha256 {}, {}",

@@ -2,22 +2,29 @@
 
 #[cfg(test)]
 mod architecture;
+mod attest;
 mod callbacks;
+mod changed;
 mod check;
+mod closure;
 mod compile;
 mod dist;
+mod git;
 mod imports;
 mod list;
 mod manifests;
 mod names;
 mod new;
 mod oci;
+mod overlays;
 mod progress;
 mod readme;
+mod release;
 #[cfg(test)]
 mod sources;
 mod toolchain;
 mod trim;
+mod validate;
 mod workspace;
 
 use std::path::PathBuf;
@@ -32,6 +39,8 @@ use crate::workspace::Workspace;
 #[derive(Parser)]
 #[command(name = "xtask")]
 enum Command {
+    /// Write the bill of materials and the provenance of a built plugin.
+    Attest { plugin: String },
     /// Build plugins into dist/<plugin>/.
     Build {
         #[arg(required = true)]
@@ -39,6 +48,11 @@ enum Command {
     },
     /// Build every plugin.
     BuildAll,
+    /// List the plugins whose modules changed, with the reason.
+    Changed {
+        /// Since they parted from this commit; else from main.
+        base: Option<String>,
+    },
     /// Check the modules in dist/: imports, exports, paths, size. All plugins where none is named.
     CheckWasm { plugins: Vec<String> },
     /// Send a tour of requests through every plugin, chained in a real Envoy.
@@ -79,6 +93,19 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Put into a stage the release that another has.
+    Promote {
+        plugin: String,
+        /// A stage, or `dist` for what `just image` made.
+        from: String,
+        to: String,
+    },
+    /// Release each plugin whose version has no tag.
+    Release {
+        /// Print the commands and run none.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the Envoy filter that istiod makes of a WasmPlugin.
     Render {
         /// A WasmPlugin.
@@ -106,11 +133,17 @@ enum Command {
     },
     /// Install the Rust target that plugins are built for, where it is missing.
     Target,
-    /// Write manifests/base/<plugin>/wasmplugin.yaml and the README's table of plugins.
+    /// Write manifests/base/, every plugin's place in the overlays, and the README's table of plugins.
     Manifests {
         /// Change nothing; fail where a file is not what it would be.
         #[arg(long)]
         check: bool,
+    },
+    /// Check WasmPlugins and TrafficExtensions: Istio's rules, the plugin's schema, and the plugin itself in Envoy.
+    Validate {
+        /// Files, directories (kustomizations in them are built), or - for standard input.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
     },
     /// Start a plugin: a copy of ci/template.
     New {
@@ -135,8 +168,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     let workspace = Workspace::load()?;
     match command {
+        Command::Attest { plugin } => attest::write(&workspace, workspace.select(&[plugin])?[0]),
         Command::Build { plugins } => dist::build(&workspace, &workspace.select(&plugins)?),
         Command::BuildAll => dist::build(&workspace, &workspace.select(&[])?),
+        Command::Changed { base } => changed::print(&workspace, base.as_deref()),
         Command::CheckWasm { plugins } => check::check_all(&workspace, &workspace.select(&plugins)?),
         Command::Demo { keep } => harness::demo::run(keep),
         Command::Envoy => {
@@ -150,6 +185,8 @@ fn run(command: Command) -> Result<()> {
         Command::Push { plugins, options, force } => {
             oci::push(&workspace, &workspace.select(&plugins)?, &options, force)
         }
+        Command::Promote { plugin, from, to } => release::promote(&workspace, &plugin, &from, &to),
+        Command::Release { dry_run } => release::run(&workspace, dry_run),
         Command::Render { wasmplugin, module } => {
             let yaml = std::fs::read_to_string(&wasmplugin)
                 .with_context(|| format!("cannot read {}", wasmplugin.display()))?;
@@ -168,6 +205,7 @@ fn run(command: Command) -> Result<()> {
         Command::Target => toolchain::ensure_target(&workspace.root),
         Command::Manifests { check: true } => manifests::check(&workspace),
         Command::Manifests { check: false } => manifests::write(&workspace),
+        Command::Validate { paths } => validate::run(&workspace, &paths),
         Command::New { name, description } => new::create(&workspace, &name, description.as_deref()),
     }
 }

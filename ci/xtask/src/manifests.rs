@@ -1,4 +1,4 @@
-//! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`.
+//! The WasmPlugin of each plugin, out of its `Cargo.toml` and its `example.yaml`, and its place in every overlay.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,12 +7,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
 
+use crate::overlays;
 use crate::readme;
 use crate::workspace::{Plugin, Workspace};
 
-/// Writes `manifests/base/<plugin>/wasmplugin.yaml` for every plugin, and the table of the README.
+/// What an editor completes and checks an `example.yaml` by.
+const SCHEMA: &str = "# yaml-language-server: $schema=config.schema.json";
+
+/// Writes `manifests/base/<plugin>/` for every plugin, its place in the overlays, and the table of the README.
 pub fn write(workspace: &Workspace) -> Result<()> {
-    for (path, text) in generated(workspace)? {
+    let started = overlays::started(workspace)?.into_iter().filter(|(path, _)| !path.exists());
+    for (path, text) in generated(workspace)?.into_iter().chain(started) {
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
         fs::write(&path, text)?;
     }
@@ -27,6 +32,11 @@ pub fn check(workspace: &Workspace) -> Result<()> {
             stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
         }
     }
+    for (path, _) in overlays::started(workspace)? {
+        if !path.exists() {
+            stale.push(path.strip_prefix(&workspace.root)?.display().to_string());
+        }
+    }
     if !stale.is_empty() {
         bail!("not what Cargo.toml and example.yaml say, run `just manifests`: {}", stale.join(", "));
     }
@@ -36,26 +46,38 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 fn generated(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>> {
     let mut files = vec![readme::with_table(workspace)?];
     for plugin in &workspace.plugins {
-        let path = workspace.root.join("manifests/base").join(&plugin.name).join("wasmplugin.yaml");
-        files.push((path, wasm_plugin(workspace, plugin)?));
+        let base = workspace.root.join("manifests/base").join(&plugin.name);
+        files.push((base.join("wasmplugin.yaml"), wasm_plugin(workspace, plugin, None)?));
+        files.push((base.join("kustomization.yaml"), overlays::base(plugin)));
+    }
+    files.extend(overlays::stages(workspace)?);
+    for plugin in workspace.plugins.iter().chain([&workspace.template]) {
+        let path = plugin.dir.join("example.yaml");
+        let text = example(workspace, plugin)?;
+        files.push((path, if text.starts_with(SCHEMA) { text } else { format!("{SCHEMA}\n{text}") }));
     }
     Ok(files)
 }
 
-/// The text of a plugin's WasmPlugin.
-pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin) -> Result<String> {
+/// The text of a plugin's WasmPlugin; with the digest of its image where there is one, such as `sha256:…`.
+pub fn wasm_plugin(workspace: &Workspace, plugin: &Plugin, digest: Option<&str>) -> Result<String> {
+    let example = example(workspace, plugin)?;
+    let image = match digest {
+        Some(digest) => format!("{}@{digest}", workspace.image(plugin)),
+        None => workspace.image(plugin),
+    };
+    render(plugin, &image, &example).with_context(|| format!("plugins/{}/example.yaml", plugin.name))
+}
+
+fn example(workspace: &Workspace, plugin: &Plugin) -> Result<String> {
     let path = plugin.dir.join("example.yaml");
     let shown = path.strip_prefix(&workspace.root).unwrap_or(&path).display();
-    let example = match fs::read_to_string(&path) {
-        Ok(example) => example,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!(
-                "{shown} is missing: it must hold a pluginConfig that works, for the WasmPlugin and `just run`"
-            )
-        }
-        Err(error) => return Err(error).with_context(|| shown.to_string()),
-    };
-    render(plugin, &workspace.image(plugin), &example).with_context(|| shown.to_string())
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+            "{shown} is missing: it must hold a pluginConfig that works, for the WasmPlugin and `just run`"
+        ),
+        example => example.with_context(|| shown.to_string()),
+    }
 }
 
 fn render(plugin: &Plugin, image: &str, example: &str) -> Result<String> {
@@ -80,7 +102,7 @@ spec:
     );
     indent(&mut yaml, "  ", &serde_norway::to_string(&plugin.metadata)?);
     yaml.push_str("  pluginConfig:\n");
-    indent(&mut yaml, "    ", example);
+    indent(&mut yaml, "    ", example.strip_prefix(SCHEMA).map_or(example, str::trim_start));
     Ok(yaml)
 }
 
@@ -149,6 +171,12 @@ mod tests {
         );
         let config = &parsed(metadata(), example)["spec"]["pluginConfig"];
         assert_eq!(*config, serde_norway::from_str::<Value>(example).unwrap());
+    }
+
+    #[test]
+    fn the_schema_of_the_example_is_not_that_of_the_manifest() {
+        let text = render(&plugin(metadata()), "i", &format!("{SCHEMA}\na: 1\n")).unwrap();
+        assert!(text.ends_with("  pluginConfig:\n    a: 1\n"), "{text}");
     }
 
     #[test]

@@ -23,7 +23,10 @@ pub fn docs<P: Plugin<Config: JsonSchema>>(directory: impl AsRef<Path>) {
     let text = serde_json::to_string_pretty(&schema).unwrap_or_else(|error| panic!("{error}"));
     keep(&directory.join("config.schema.json"), &format!("{text}\n"));
     let example = read(&directory.join("example.yaml"));
-    mark(&directory.join("README.md"), "example", &format!("```yaml\n{example}```"));
+    // The first line is for editors.
+    let shown =
+        example.strip_prefix("# yaml-language-server: $schema=config.schema.json\n").unwrap_or(&example);
+    mark(&directory.join("README.md"), "example", &format!("```yaml\n{shown}```"));
     mark(&directory.join("README.md"), "configuration", &table(&schema));
 }
 
