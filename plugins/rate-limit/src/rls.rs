@@ -1,5 +1,7 @@
 //! The messages of `envoy.service.ratelimit.v3`, by hand: `prost` costs 14 KiB more.
 
+use plugin_kit::protobuf::{field, varint};
+
 /// What the service is asked.
 pub const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// And how.
@@ -58,20 +60,6 @@ pub fn entry(descriptor: &mut Vec<u8>, key: &str, value: &[u8]) {
 }
 
 #[inline(never)]
-fn field(message: &mut Vec<u8>, number: u8, value: &[u8]) {
-    message.push(number << 3 | 2);
-    varint(message, u64::try_from(value.len()).unwrap_or(u64::MAX));
-    message.extend(value);
-}
-
-fn varint(message: &mut Vec<u8>, mut value: u64) {
-    while value > 0x7f {
-        message.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    message.push((value & 0x7f) as u8);
-}
-
 /// Reads a `RateLimitResponse`; `None` where it is not one, is empty, or has no code, which is no answer.
 pub fn answer(message: &[u8]) -> Option<Answer> {
     let (mut answer, mut code) = (Answer::default(), 0);

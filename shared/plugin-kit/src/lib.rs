@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod percent;
 mod plugin;
 pub mod property;
+pub mod protobuf;
 pub mod query;
 pub mod random;
 pub mod reply;

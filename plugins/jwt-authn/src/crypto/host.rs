@@ -7,6 +7,7 @@ use jsonwebtoken::errors::{ErrorKind, Result, new_error};
 use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use plugin_kit::hostcalls;
+use plugin_kit::protobuf::field;
 
 use crate::crypto::RUST;
 
@@ -88,8 +89,10 @@ fn ask(algorithm: Algorithm, key: &DecodingKey, signed: &[u8], signature: &[u8])
     }) else {
         return Verdict::None;
     };
-    let arguments =
-        [field(1, hash.as_bytes()), field(2, &key), field(3, &signature), field(4, signed)].concat();
+    let mut arguments = Vec::new();
+    for (number, value) in [(1, hash.as_bytes()), (2, &key), (3, &signature), (4, signed)] {
+        field(&mut arguments, number, value);
+    }
     match hostcalls::call_foreign_function(FUNCTION, &arguments) {
         Ok(result) if result == VALID => Verdict::Valid,
         Ok(result) if result.windows(COMPARED.len()).any(|part| part == COMPARED) => Verdict::Invalid,
@@ -174,19 +177,6 @@ fn tagged(tag: u8, value: &[u8]) -> Vec<u8> {
     }
     der.extend_from_slice(value);
     der
-}
-
-/// A length-delimited protobuf field.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length > 0x7f {
-        bytes.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push((length & 0x7f) as u8);
-    bytes.extend_from_slice(value);
-    bytes
 }
 
 #[cfg(test)]
