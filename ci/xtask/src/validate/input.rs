@@ -64,11 +64,8 @@ impl<'a> Input<'a> {
     }
 
     fn build(&mut self, dir: &Path) {
-        let locate = || {
-            Kustomize::locate(self.root)
-                .map_err(|error| eprintln!("No kustomization is built: {error:#}"))
-                .ok()
-        };
+        let locate =
+            || Kustomize::locate().map_err(|error| eprintln!("No kustomization is built: {error:#}")).ok();
         let Some(kustomize) = self.kustomize.get_or_init(locate) else { return };
         let source = format!("kustomize {}", self.shown(dir));
         match kustomize.build(dir) {

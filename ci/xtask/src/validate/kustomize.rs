@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::DebianProgram;
 use serde_json::Value;
 
 pub const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+const KUBECTL: DebianProgram =
+    DebianProgram { program: "kubectl", package: "kubernetes-client", variable: "KUBECTL" };
 
 /// `kustomize build` or `kubectl kustomize`.
 pub struct Kustomize(PathBuf);
 
 impl Kustomize {
     /// `$KUSTOMIZE`, `$KUBECTL`, `kustomize` or `kubectl` of `PATH`, else the kubectl of Debian's package in `.tools/`.
-    pub fn locate(root: &Path) -> Result<Self> {
-        let found = Self::find(root)?;
+    pub fn locate() -> Result<Self> {
+        let found = Self::find()?;
         let version = if found.is_kubectl() { vec!["version", "--client"] } else { vec!["version"] };
         let said = run(Command::new(&found.0).args(version))?.stdout;
         // A kubectl names its kustomize from 1.24 on; what is in older ones has no components and replacements.
@@ -28,18 +32,15 @@ impl Kustomize {
         Ok(found)
     }
 
-    fn find(root: &Path) -> Result<Self> {
-        for name in ["KUSTOMIZE", "KUBECTL"] {
-            if let Some(path) = env::var_os(name) {
-                return Ok(Self(path.into()));
-            }
+    fn find() -> Result<Self> {
+        if let Some(path) = env::var_os("KUSTOMIZE") {
+            return Ok(Self(path.into()));
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        let in_path =
-            |program: &str| env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
-        match in_path("kustomize").or_else(|| in_path("kubectl")) {
-            Some(program) => Ok(Self(program)),
-            None => Ok(Self(from_debian(root)?)),
+        let in_path = env::split_paths(&path).map(|dir| dir.join("kustomize")).find(|file| file.is_file());
+        match in_path {
+            Some(program) if env::var_os("KUBECTL").is_none() => Ok(Self(program)),
+            _ => KUBECTL.locate().map(Self),
         }
     }
 
@@ -58,34 +59,6 @@ impl Kustomize {
     fn is_kubectl(&self) -> bool {
         self.0.file_name().is_some_and(|name| name.to_string_lossy().contains("kubectl"))
     }
-}
-
-fn from_debian(root: &Path) -> Result<PathBuf> {
-    let home = root.join(".tools/kubernetes-client");
-    let program = home.join("usr/bin/kubectl");
-    if program.is_file() {
-        return Ok(program);
-    }
-    eprintln!(
-        "No kustomize or kubectl in $KUSTOMIZE, $KUBECTL or PATH: unpacking Debian's kubernetes-client into .tools, once."
-    );
-    std::fs::create_dir_all(&home)?;
-    let download = tempfile::tempdir_in(&home)?;
-    let wanted = "install kubectl 1.24 or newer, or set $KUBECTL";
-    let got = run(Command::new("apt-get")
-        .args(["download", "--quiet", "kubernetes-client"])
-        .current_dir(&download));
-    let package = std::fs::read_dir(&download)?.filter_map(Result::ok).next();
-    let package = package.with_context(|| match got {
-        Ok(output) => format!("{}: {wanted}", String::from_utf8_lossy(&output.stderr).trim()),
-        Err(error) => format!("{error:#}: {wanted}"),
-    })?;
-    let unpacked = run(Command::new("dpkg").arg("-x").arg(package.path()).arg(&home))?;
-    ensure!(
-        unpacked.status.success() && program.is_file(),
-        "kubernetes-client has no usr/bin/kubectl: {wanted}"
-    );
-    Ok(program)
 }
 
 fn run(command: &mut Command) -> Result<Output> {

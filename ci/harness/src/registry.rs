@@ -1,7 +1,5 @@
 //! A running OCI registry.
 
-mod locate;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::debian::DebianProgram;
 use crate::eventually::eventually;
-use locate::locate;
 
 const START: Duration = Duration::from_secs(30);
 const LAST_LINES: usize = 20;
@@ -37,7 +35,12 @@ impl Registry {
     }
 
     fn start_with(user: Option<&str>) -> Result<Self> {
-        let binary = locate()?;
+        let registry = DebianProgram {
+            program: "docker-registry",
+            package: "docker-registry",
+            variable: "REGISTRY_BINARY",
+        };
+        let binary = registry.locate()?;
         let directory = tempfile::Builder::new().prefix("registry-").tempdir()?;
         let place = |file: &str| directory.path().join(file);
         let mut config = json!({
