@@ -125,10 +125,16 @@ lint: _toolchain
 check-observability *flags: _toolchain
     cargo test --package e2e --test custom_metrics_observability {{ flags }}
 
-# Licences, advisories and bans of the dependencies; needs cargo-deny
+# Licences, bans and sources of the dependencies, and advisories, for which the network is needed; or one of them
 [group('check')]
-deny *flags: _toolchain
-    cargo deny {{ flags }} check
+deny *checks: (_tool "cargo-deny" "0.20.2")
+    PATH="$PWD/.tools/cargo/bin:$PATH" cargo deny check {{ if checks == "" { "licenses bans sources advisories" } else { checks } }}
+
+# A fuzz target for two minutes: just fuzz shared/plugin-kit pattern; then flags of libFuzzer, such as -max_total_time=600
+[group('check')]
+fuzz crate target *flags: (_tool "cargo-fuzz" "0.13.2")
+    cd '{{ crate }}' && PATH='{{ justfile_directory() }}/.tools/cargo/bin':"$PATH" RUSTC_BOOTSTRAP=1 \
+        cargo fuzz run '{{ target }}' -- -max_total_time=120 {{ flags }}
 
 # WasmPlugins, also your own: against Istio's rules, the plugin's schema and the plugin; files, directories, - for stdin
 [group('check')]
@@ -171,6 +177,13 @@ _toolchain:
         channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
         echo "installing Rust $channel with rustup: rust-toolchain.toml asks for it" >&2; \
         rustup toolchain install --no-self-update --profile minimal --component clippy --component rustfmt "$channel"; }
+
+# A program of crates.io, into .tools/
+[private]
+_tool name version: _toolchain
+    [ -x '.tools/cargo/bin/{{ name }}' ] || { \
+        echo "building {{ name }} {{ version }}, once" >&2; \
+        cargo install --quiet --locked --root .tools/cargo --version '{{ version }}' '{{ name }}'; }
 
 # What the other recipes call
 [private]
