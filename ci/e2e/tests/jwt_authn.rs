@@ -1,7 +1,5 @@
 //! What only Envoy can answer about jwt-authn: the verdicts of its own crypto, and key sets on the wire.
 
-#[path = "jwt_authn_keys/mod.rs"]
-mod keys;
 #[path = "../../../plugins/jwt-authn/tests/signer/mod.rs"]
 mod signer;
 
@@ -9,11 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use e2e::{KeyServer, State};
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
 use plugin_cases::Exchange;
 use serde_json::{Value, json};
-
-use keys::{KeyServer, State};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

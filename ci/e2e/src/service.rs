@@ -19,7 +19,7 @@ impl Service {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo).args(["build", "--quiet", "--package", "rls"]).status()?;
         ensure!(built.success(), "rls does not build");
-        // target/debug/deps/rate_limit-… is this test.
+        // target/debug/deps/<test>-… is this test.
         let test = std::env::current_exe()?;
         let binary = test.ancestors().nth(2).context("no target directory")?.join("rls");
         let mut process = Command::new(&binary)
@@ -30,6 +30,24 @@ impl Service {
         let mut address = String::new();
         BufReader::new(process.stdout.take().context("no output")?).read_line(&mut address)?;
         Ok(Self { process, address: address.trim().parse().context("not an address")? })
+    }
+}
+
+impl Service {
+    /// Takes its time away, as an overloaded machine or a debugger does: connections stay, and nobody answers.
+    pub fn stop(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Gives it back.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let command = format!("kill -{signal} {}", self.process.id());
+        ensure!(Command::new("sh").args(["-c", &command]).status()?.success(), "{command}");
+        Ok(())
     }
 }
 
