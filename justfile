@@ -125,10 +125,12 @@ soak requests="5000000": build-all
 swap seconds="20": build-all
     ROLLOUT_SECONDS='{{ seconds }}' cargo test --package e2e --test rollout -- --nocapture no_plugin
 
-# The modules in each release of Envoy that Istio versions in support have
+# 1.38.3 of PyPI was built without V8.
+#
+# The modules in the releases of Envoy that Istio versions in support have
 [group('check')]
 e2e-matrix *flags: build-all (build "template")
-    failed=''; for version in 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0; do \
+    failed=''; for version in 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0; do \
         echo "==> Envoy $version"; \
         ENVOY_VERSION=$version cargo test --package e2e --no-fail-fast {{ flags }} || failed="$failed $version"; \
     done; \
