@@ -186,15 +186,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let applying = plugin.limits.applying(&request, plugin.store.secret());
-        if applying.is_empty() {
+        let (mut asked, mut stops) = (Vec::new(), Vec::new());
+        for (index, applied) in plugin.limits.applying(&request, plugin.store.secret()) {
+            self.sort_out(&request, index, applied, &mut asked, &mut stops);
+        }
+        if self.checks.is_empty() && asked.is_empty() && stops.is_empty() {
             return Action::Continue;
         }
         let now = plugin.now();
-        let (mut asked, mut stops) = (Vec::new(), Vec::new());
-        for (index, applied) in applying {
-            self.sort_out(&request, index, applied, &mut asked, &mut stops);
-        }
         if stops.is_empty() {
             stops = self.known_denials(&asked, now);
         }
