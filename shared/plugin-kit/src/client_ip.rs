@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::Deserialize;
-
 use crate::config::{At, ConfigError};
 use crate::request::Request;
 
@@ -24,9 +22,9 @@ pub struct ClientIp {
 }
 
 /// Where the address comes from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum ClientIpSource {
     /// `source.address`.
     #[default]
@@ -34,6 +32,8 @@ pub enum ClientIpSource {
     /// `x-forwarded-for`.
     XForwardedFor,
 }
+
+crate::choices!(ClientIpSource { "envoy" => Envoy, "xForwardedFor" => XForwardedFor });
 
 crate::fields!(ClientIp {
     "source" => source,
