@@ -32,7 +32,8 @@ fn read(wasm: &[u8]) -> Result<(HashMap<FunctionId, FunctionId>, Module)> {
     let module = ModuleConfig::new()
         .generate_producers_section(false)
         .on_parse(move |_, indices| {
-            let pairs = wanted.iter().map(|(copy, first)| Ok((indices.get_func(*copy)?, indices.get_func(*first)?)));
+            let pairs =
+                wanted.iter().map(|(copy, first)| Ok((indices.get_func(*copy)?, indices.get_func(*first)?)));
             *seen.lock().expect("nobody panics with it") = pairs.collect::<Result<Vec<_>>>()?;
             Ok(())
         })

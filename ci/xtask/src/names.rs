@@ -136,7 +136,9 @@ mod tests {
     }
     #[test]
     fn a_common_library_has_no_names() {
-        for symbol in ["core::ptr::drop_in_place<plugin_kit::request::Request>", "<alloc::vec::Vec<u8>>::push"] {
+        for symbol in
+            ["core::ptr::drop_in_place<plugin_kit::request::Request>", "<alloc::vec::Vec<u8>>::push"]
+        {
             assert_eq!(short(symbol), None, "{symbol}");
         }
         assert_eq!(short("<rate_limit::Filter as core::fmt::Debug>::fmt").as_deref(), Some("Filter::fmt"));
