@@ -30,7 +30,9 @@ pub fn trim(linked: &[u8]) -> Result<Trimmed> {
     empty_unused_defaults(&mut module);
     walrus::passes::gc::run(&mut module);
     for function in module.funcs.iter_mut() {
-        function.name = function.name.as_deref().and_then(short);
+        // An import has its name already.
+        let is_local = matches!(function.kind, FunctionKind::Local(_));
+        function.name = function.name.as_deref().filter(|_| is_local).and_then(short);
     }
     let mut module = fold(module)?;
     module.customs.remove_raw("target_features");

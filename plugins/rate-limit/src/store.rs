@@ -119,7 +119,7 @@ impl Store {
     }
 
     fn key(&self, shard: u32) -> String {
-        [self.prefix.as_str(), itoa::Buffer::new().format(shard)].concat()
+        [self.prefix.as_str(), &shard.to_string()].concat()
     }
 }
 

@@ -96,7 +96,11 @@ fn dotted(address: Ipv4Addr) -> String {
         if !text.is_empty() {
             text.push('.');
         }
-        text.push_str(itoa::Buffer::new().format(octet));
+        for (unit, digit) in [(100, octet / 100), (10, octet / 10 % 10), (1, octet % 10)] {
+            if octet >= unit || unit == 1 {
+                text.push(char::from(b'0' | digit));
+            }
+        }
     }
     text
 }
