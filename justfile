@@ -125,6 +125,15 @@ lint: _toolchain
 check-observability *flags: _toolchain
     cargo test --package e2e --test custom_metrics_observability {{ flags }}
 
+# One of jwt-authn's fuzz targets: token, header, jwks; what it finds worth keeping goes into the target's corpus
+[group('check')]
+fuzz target seconds="60": _toolchain
+    cd plugins/jwt-authn/fuzz && RUSTFLAGS='--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module \
+        -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+        -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares' \
+        cargo run --quiet --release --target x86_64-unknown-linux-gnu --bin {{ target }} -- \
+        -max_total_time={{ seconds }} -max_len=4096 corpus/{{ target }}
+
 # Licences, advisories and bans of the dependencies; needs cargo-deny
 [group('check')]
 deny *flags: _toolchain
