@@ -5,8 +5,6 @@
 
 #[path = "rate_limit/load.rs"]
 mod load;
-#[path = "rate_limit/service.rs"]
-mod service;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,16 +12,14 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, eventually};
+use e2e::Service;
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, another, eventually};
 use load::{Statuses, load};
 use serde_json::{Value, json};
-use service::Service;
 use tokio::runtime::Runtime;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 64;
-/// A custom section of WebAssembly, which changes the binary and not what it does.
-const UNUSED_SECTION: &[u8] = b"\x00\x07\x06unused";
 
 fn filter(name: &str, config: &Value) -> Value {
     let plugin = Plugin::named("rate-limit").unwrap();
@@ -151,9 +147,7 @@ fn counters_outlive_a_configuration_and_a_binary() {
 
     let plugin = Plugin::named("rate-limit").unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let other = directory.path().join("other.wasm");
-    let built = fs::read(plugin.module().unwrap()).unwrap();
-    fs::write(&other, [&built[..], UNUSED_SECTION].concat()).unwrap();
+    let other = another(&plugin.module().unwrap(), directory.path()).unwrap();
     pushed(&plugin.wasm_plugin("shop", &config("2"), &BTreeMap::new()).unwrap().filter(&other));
     assert_eq!((0..30).filter(|_| passes()).count(), 10);
     assert!(envoy.deaths().unwrap().is_empty());
