@@ -29,6 +29,7 @@ pub mod reply;
 pub mod request;
 pub mod shared_data;
 pub mod source;
+pub mod status;
 pub mod stream;
 pub mod template;
 
