@@ -108,7 +108,7 @@ test-copies: _toolchain
 # Mistakes made on purpose in a copy of this checkout: each must make a test that names it fail
 [group('check')]
 mutants: _toolchain
-    cargo test --package xtask --test copies -- --ignored --nocapture mutants::
+    cargo test --package xtask --test copies -- --include-ignored --nocapture mutants::
 
 # The modules in a real Envoy
 [group('check')]
