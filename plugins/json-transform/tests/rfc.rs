@@ -1,4 +1,5 @@
 //! The examples of RFC 6902 (appendix A) and RFC 7386 (appendix A), each through the plugin.
+#![allow(clippy::unwrap_used)]
 
 use json_transform::JsonTransform;
 use plugin_testkit::{Envoy, Request};
