@@ -9,6 +9,8 @@ mod merge;
 mod metrics;
 mod patch;
 mod pointer;
+#[cfg(test)]
+mod properties;
 mod rules;
 mod value;
 
