@@ -14,8 +14,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Config {
-    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing; bodies are held until they are
-    /// whole as with `enforce`) or `off`. Default `enforce`.
+    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing; bodies pass as they come) or `off`. Default `enforce`.
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
     pub config_revision: String,
@@ -25,9 +24,8 @@ pub struct Config {
     pub request: Vec<Rule>,
     /// Rules for the bodies of responses. All that match are applied, in this order.
     pub response: Vec<Rule>,
-    /// Larger bodies are not changed, in bytes; 1 to 67108864. More than the proxy's own buffer
-    /// (`per_connection_buffer_limit_bytes`: 1 MiB, 32 KiB at Istio's gateways) makes no sense: what does not fit there
-    /// Envoy refuses itself. Default 1048576.
+    /// Larger bodies are not changed, in bytes; 1 to 16777216. Each body is held until it is whole, and all of one
+    /// worker take 128 MiB at most. Default 1048576.
     pub max_body_bytes: usize,
     /// What becomes of a larger body: it passes as it is (`pass`), or is refused (`reject`): 413 for a request, 502 for a
     /// response. Default `pass`.

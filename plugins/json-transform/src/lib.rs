@@ -3,6 +3,7 @@
 pub mod config;
 mod document;
 mod equal;
+mod held;
 mod json;
 mod media;
 mod merge;
@@ -28,12 +29,15 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::config::{AcceptEncoding, Config, Unfit};
+use crate::held::{Budget, Held};
 use crate::metrics::Metrics;
 use crate::rules::{Chosen, Rules};
 
 const NAME: &str = "json-transform";
-/// The most that `maxBodyBytes` may be: far more than any proxy should hold for one message.
-const MAX_BODY_BYTES: usize = 64 << 20;
+/// The most that `maxBodyBytes` may be. Taken apart, a body of `[0,0,…` is ten times as large, and a VM has 1 GiB.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// What all bodies of a worker may take together, so that no flood of them exhausts the VM.
+const MAX_HELD_BYTES: usize = 128 << 20;
 
 /// The plugin: its compiled configuration, shared by all requests.
 pub struct JsonTransform(Rc<Compiled>);
@@ -48,6 +52,7 @@ struct Compiled {
     on_parse_error: Unfit,
     accept_encoding: AcceptEncoding,
     metrics: Metrics,
+    budget: Rc<Budget>,
 }
 
 impl Plugin for JsonTransform {
@@ -74,11 +79,13 @@ impl Plugin for JsonTransform {
             on_parse_error: config.on_parse_error,
             accept_encoding: config.accept_encoding,
             metrics: Metrics::new(request.iter().map(String::as_str), response.iter().map(String::as_str)),
+            budget: Budget::new(MAX_HELD_BYTES),
         })))
     }
 
     fn filter(&self) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), request: Message::default(), response: Message::default() }
+        let message = || Message::new(&self.0.budget);
+        Filter { plugin: Rc::clone(&self.0), request: message(), response: message() }
     }
 }
 
@@ -89,11 +96,16 @@ pub struct Filter {
     response: Message,
 }
 
-/// A message on its way: the rules for its body, none where it passes untouched, and how much of it is here.
-#[derive(Default)]
+/// A message on its way: the rules for its body, none where it passes untouched, and the body as far as it is here.
 struct Message {
     chosen: Vec<Chosen>,
-    size: usize,
+    body: Held,
+}
+
+impl Message {
+    fn new(budget: &Rc<Budget>) -> Self {
+        Self { chosen: Vec::new(), body: Held::new(budget) }
+    }
 }
 
 /// One of the two directions.
@@ -109,6 +121,7 @@ enum Reject {
     NotJson,
     TooLarge,
     PatchFailed,
+    Trailers,
 }
 
 impl Reject {
@@ -117,12 +130,13 @@ impl Reject {
             Self::NotJson => "json_transform_not_json",
             Self::TooLarge => "json_transform_too_large",
             Self::PatchFailed => "json_transform_patch_failed",
+            Self::Trailers => "json_transform_trailers",
         }
     }
 
     const fn request_status(self) -> u16 {
         match self {
-            Self::NotJson => 400,
+            Self::NotJson | Self::Trailers => 400,
             Self::TooLarge => 413,
             Self::PatchFailed => 422,
         }
@@ -188,7 +202,7 @@ impl HttpContext for Filter {
     }
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
-        self.finish(Side::Request)
+        self.trailers(Side::Request)
     }
 
     fn on_http_response_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
@@ -213,7 +227,7 @@ impl HttpContext for Filter {
     }
 
     fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
-        self.finish(Side::Response)
+        self.trailers(Side::Response)
     }
 }
 
@@ -223,6 +237,12 @@ impl Filter {
             Side::Request => &mut self.request,
             Side::Response => &mut self.response,
         }
+    }
+
+    /// From here on nothing happens to the message any more.
+    fn take(&mut self, side: Side) -> Message {
+        let untouched = Message::new(&self.plugin.budget);
+        std::mem::replace(self.message(side), untouched)
     }
 
     /// The headers of a message whose body rules are for: what else they say of it, and what they must no longer say.
@@ -238,6 +258,11 @@ impl Filter {
             message.chosen.clear();
             return Action::Continue;
         }
+        // With trailers the body has no end at which it could be written.
+        if headers.get("trailer").is_some() {
+            message.chosen.clear();
+            return Action::Continue;
+        }
         let length = headers.get_str("content-length").and_then(|length| length.parse::<usize>().ok());
         if length.is_some_and(|length| length > plugin.max_body_bytes) {
             return self.too_large(side, true);
@@ -250,39 +275,54 @@ impl Filter {
         Action::Continue
     }
 
+    /// Takes what has come out of the proxy's hands, until all of it is here.
     fn body(&mut self, side: Side, size: usize, end_of_stream: bool) -> Action {
-        let max = self.plugin.max_body_bytes;
+        let plugin = Rc::clone(&self.plugin);
         let message = self.message(side);
         if message.chosen.is_empty() {
             return Action::Continue;
         }
-        message.size = size;
-        if size > max {
-            return self.too_large(side, false);
+        if size > 0 {
+            if !message.body.append(side.body().read(size), plugin.max_body_bytes) {
+                return self.too_large(side, false);
+            }
+            if plugin.mode == Mode::Enforce {
+                let _ = side.body().replace(size, b"");
+            }
         }
-        if end_of_stream { self.finish(side) } else { Action::Pause }
+        if end_of_stream { self.finish(side) } else { Action::Continue }
+    }
+
+    /// The body is over, and nothing can be written behind it any more.
+    fn trailers(&mut self, side: Side) -> Action {
+        let message = self.message(side);
+        if message.chosen.is_empty() || message.body.bytes().is_empty() {
+            return Action::Continue;
+        }
+        message.chosen.clear();
+        self.refuse(side, Reject::Trailers, false)
     }
 
     /// The whole body is here.
     fn finish(&mut self, side: Side) -> Action {
         let plugin = Rc::clone(&self.plugin);
-        let Message { chosen, size } = std::mem::take(self.message(side));
+        let Message { chosen, body } = self.take(side);
+        let body = body.bytes();
         // What is empty is not JSON, and nothing to complain of.
-        if chosen.is_empty() || size == 0 {
+        if body.is_empty() {
             return Action::Continue;
         }
         let rules = match side {
             Side::Request => &plugin.request,
             Side::Response => &plugin.response,
         };
-        let body = side.body().read(size);
-        let outcome = match rules.transform(&chosen, &body, clock::wall(), plugin.max_body_bytes) {
+        let outcome = match rules.transform(&chosen, body, clock::wall(), plugin.max_body_bytes) {
             Ok(outcome) => outcome,
             Err(flaw) => {
                 plugin.metrics.parse_errors.increment();
                 debug!("a body is left alone: it is {}", flaw.as_str());
                 return match plugin.on_parse_error {
-                    Unfit::Pass => Action::Continue,
+                    Unfit::Pass => plugin.pass(side, body),
                     Unfit::Reject => self.refuse(side, Reject::NotJson, false),
                 };
             }
@@ -302,17 +342,15 @@ impl Filter {
         if outcome.is_refused {
             return self.refuse(side, Reject::PatchFailed, false);
         }
-        if let (Some(changed), Mode::Enforce) = (outcome.body, plugin.mode) {
-            let _ = side.body().replace(size, &changed);
-        }
-        Action::Continue
+        plugin.pass(side, outcome.body.as_deref().unwrap_or(body))
     }
 
     fn too_large(&mut self, side: Side, in_headers: bool) -> Action {
-        self.plugin.metrics.too_large.increment();
-        self.message(side).chosen.clear();
-        match self.plugin.on_too_large {
-            Unfit::Pass => Action::Continue,
+        let plugin = Rc::clone(&self.plugin);
+        plugin.metrics.too_large.increment();
+        let held = self.take(side).body;
+        match plugin.on_too_large {
+            Unfit::Pass => plugin.pass(side, held.bytes()),
             Unfit::Reject => self.refuse(side, Reject::TooLarge, in_headers),
         }
     }
@@ -336,6 +374,14 @@ impl Filter {
 }
 
 impl Compiled {
+    /// Lets a body go on, before what of it is in the proxy's hands still.
+    fn pass(&self, side: Side, body: &[u8]) -> Action {
+        if self.mode == Mode::Enforce && !body.is_empty() {
+            let _ = side.body().replace(0, body);
+        }
+        Action::Continue
+    }
+
     /// What is compressed, and what is only a part, cannot be changed.
     fn ask_for_the_whole(&self, request: &Request) {
         let unwanted: &[&str] = match self.accept_encoding {
