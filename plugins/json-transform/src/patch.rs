@@ -341,3 +341,98 @@ pub fn values_of<'a>(configuration: &'a [u8], side: &str, rule: usize) -> Vec<&'
     let operations = operations().unwrap_or_default();
     operations.into_iter().map(|operation| member(operation, "value").unwrap_or_default()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patched(on_error: OnPatchError, patch: &str, document: &str) -> Result<String, Failure> {
+        let configuration = format!(r#"{{"request": [{{"name": "r", "patch": {patch}}}]}}"#);
+        let config: config::Config = plugin_kit::config::parse(configuration.as_bytes()).unwrap();
+        let values = values_of(configuration.as_bytes(), "request", 0);
+        let patch = Patch::compile(&config.request[0].patch, &values, on_error, &[]).unwrap();
+        let bound = patch.bind(&Request::detached(&[]), &Captures::default());
+        let values = patch.fill(&bound, Duration::ZERO);
+        let mut value = Value::Raw(json::check(document.as_bytes()).unwrap());
+        patch.apply(&mut value, &values, &mut 100)?;
+        let mut written = Vec::new();
+        value.write(&mut written);
+        Ok(String::from_utf8(written).unwrap())
+    }
+
+    fn one(operation: &str, document: &str) -> Result<String, Cause> {
+        patched(OnPatchError::Pass, &format!("[{operation}]"), document).map_err(|failure| failure.cause)
+    }
+
+    #[test]
+    fn set_makes_the_way_and_replaces_what_is_there() {
+        let set = |path: &str, document: &str| {
+            one(&format!(r#"{{"op": "set", "path": "{path}", "value": 1.0}}"#), document)
+        };
+        for (path, document, expected) in [
+            ("/a/b/c", "{}", r#"{"a":{"b":{"c":1.0}}}"#),
+            ("/a/b", r#"{"a":{"x":2}}"#, r#"{"a":{"x":2,"b":1.0}}"#),
+            ("/a", r#"{"a":0,"b":2}"#, r#"{"a":1.0,"b":2}"#),
+            ("/a/1", r#"{"a":[1,2,3]}"#, r#"{"a":[1,1.0,3]}"#),
+            ("/a/-", r#"{"a":[1]}"#, r#"{"a":[1,1.0]}"#),
+            ("/a/1/b", r#"{"a":[1]}"#, r#"{"a":[1,{"b":1.0}]}"#),
+            ("/a/-/b/c", r#"{"a":[]}"#, r#"{"a":[{"b":{"c":1.0}}]}"#),
+            ("", "[]", "1.0"),
+            ("/a/1", "{}", r#"{"a":{"1":1.0}}"#),
+        ] {
+            assert_eq!(set(path, document).as_deref(), Ok(expected), "{path} {document}");
+        }
+        for (path, document) in [("/a/b", r#"{"a":1}"#), ("/a/2", r#"{"a":[1]}"#), ("/a/x/b", r#"{"a":[1]}"#)]
+        {
+            assert_eq!(set(path, document), Err(Cause::NoPlace), "{path} {document}");
+        }
+    }
+
+    #[test]
+    fn every_operation_says_why_it_cannot_take_place() {
+        for (operation, cause) in [
+            (r#"{"op": "add", "path": "/x/y", "value": 1}"#, Cause::Absent),
+            (r#"{"op": "add", "path": "/n/y", "value": 1}"#, Cause::NoPlace),
+            (r#"{"op": "add", "path": "/l/2", "value": 1}"#, Cause::NoPlace),
+            (r#"{"op": "add", "path": "/l/01", "value": 1}"#, Cause::NoPlace),
+            (r#"{"op": "remove", "path": "/l/1"}"#, Cause::Absent),
+            (r#"{"op": "remove", "path": "/l/-"}"#, Cause::Absent),
+            (r#"{"op": "replace", "path": "/x", "value": 1}"#, Cause::Absent),
+            (r#"{"op": "move", "from": "/x", "path": "/y"}"#, Cause::Absent),
+            (r#"{"op": "move", "from": "/x", "path": "/x"}"#, Cause::Absent),
+            (r#"{"op": "copy", "from": "/x", "path": "/y"}"#, Cause::Absent),
+            (r#"{"op": "test", "path": "/x", "value": null}"#, Cause::Different),
+            (r#"{"op": "rename", "path": "/x", "to": "y"}"#, Cause::Absent),
+            (r#"{"op": "rename", "path": "/l/0", "to": "y"}"#, Cause::Absent),
+            (r#"{"op": "merge", "path": "/n/y", "value": {}}"#, Cause::NoPlace),
+        ] {
+            assert_eq!(one(operation, r#"{"n":1,"l":[1]}"#), Err(cause), "{operation}");
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_skipped_leaves_nothing_behind() {
+        let patch = r#"[{"op": "move", "from": "/a", "path": "/x/y"}, {"op": "remove", "path": "/b"}, {"op": "set", "path": "/c", "value": 1}]"#;
+        assert_eq!(patched(OnPatchError::Skip, patch, r#"{"a":0}"#).as_deref(), Ok(r#"{"a":0,"c":1}"#));
+        let failure = patched(OnPatchError::Pass, patch, r#"{"a":0,"x":{}}"#).unwrap_err();
+        assert_eq!(failure, Failure { operation: 1, cause: Cause::Absent });
+        let tested = r#"[{"op": "test", "path": "/a", "value": 1}, {"op": "remove", "path": "/a"}]"#;
+        let failure = patched(OnPatchError::Skip, tested, r#"{"a":0}"#).unwrap_err();
+        assert_eq!(failure, Failure { operation: 0, cause: Cause::Different });
+    }
+
+    #[test]
+    fn a_result_is_bounded_as_a_body_is() {
+        let deep = ["[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)].concat();
+        let wrap = r#"{"op": "move", "from": "/a", "path": "/b/c"}"#;
+        let document = |depth: usize| {
+            let nested = ["[".repeat(depth), "]".repeat(depth)].concat();
+            format!(r#"{{"a":{nested},"b":{{}}}}"#)
+        };
+        assert!(one(wrap, &document(MAX_DEPTH - 2)).is_ok());
+        assert_eq!(one(wrap, &document(MAX_DEPTH - 1)), Err(Cause::Depth));
+        assert!(one(r#"{"op": "replace", "path": "", "value": 1}"#, &deep).is_ok());
+        let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(101));
+        assert_eq!(one(r#"{"op": "copy", "from": "/a", "path": "/b"}"#, &long), Err(Cause::Size));
+    }
+}
