@@ -136,7 +136,8 @@ fn no_byte_of_one_message_reaches_the_next() {
 
 #[test]
 fn a_mebibyte_in_chunks_of_three_bytes_is_changed_both_ways() {
-    let upstream = RawUpstream::start(|_| document(MEBIBYTE).into_bytes());
+    let upstream =
+        RawUpstream::start(|path| document(if path == "/json" { MEBIBYTE } else { 100 }).into_bytes());
     let envoy = start(&stamping(MEBIBYTE), upstream.address());
     let mut sent = post_in_chunks("/json", &document(MEBIBYTE));
     sent.extend(b"GET /json/last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
@@ -147,7 +148,7 @@ fn a_mebibyte_in_chunks_of_three_bytes_is_changed_both_ways() {
     assert!(seen.requests[0].1 == stamped(&document(MEBIBYTE), "up", "/json").into_bytes());
     assert_eq!(answers.len(), 2);
     assert!(answers[0] == stamped(&document(MEBIBYTE), "down", "/json"));
-    assert!(answers[1] == stamped(&document(MEBIBYTE), "down", "/json/last"));
+    assert!(answers[1] == stamped(&document(100), "down", "/json/last"));
     assert!(envoy.deaths().unwrap().is_empty());
 }
 
@@ -210,5 +211,20 @@ fn a_response_that_is_refused_never_looks_whole() {
         assert_eq!((too_large.status, too_large.body.as_slice()), (502, &b""[..]));
         assert_eq!(exchange(r#"{"secret":2}"#).unwrap().response.body, b"{}");
     }
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn trailers_are_announced_or_the_message_is_refused() {
+    let upstream = Upstream::start().unwrap();
+    let envoy = start(&stamping(MEBIBYTE), upstream.address());
+    let client = Client::http2(envoy.address("shop"));
+    let send = |message: Message| upstream.exchange(&client, &message, Reply::default()).unwrap();
+    let surprise = send(json_message("/json", "{}".into()).trailer("x-t", "1"));
+    assert_eq!((surprise.response.status, surprise.upstream), (400, None));
+    let announced = send(json_message("/json", "{}".into()).header("trailer", "x-t").trailer("x-t", "1"));
+    assert_eq!(announced.upstream.unwrap().body, b"{}");
+    let none = send(json_message("/json", "{}".into()));
+    assert_eq!(none.upstream.unwrap().body, br#"{"stamp":"up of /json"}"#);
     assert!(envoy.deaths().unwrap().is_empty());
 }
