@@ -14,6 +14,8 @@ pub mod cookies;
 pub mod header_ops;
 pub mod headers;
 pub mod hostcalls;
+#[doc(hidden)]
+pub mod hostile;
 pub mod matching;
 pub mod metrics;
 pub mod pattern;
