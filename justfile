@@ -107,7 +107,7 @@ test-copies: _toolchain
 
 # The modules in a real Envoy
 [group('check')]
-e2e *flags: build-all (build "template")
+e2e *flags: build-all (build "template") _probe
     cargo test --package e2e {{ flags }}
 
 # Format, lints, callbacks against code, manifests against Cargo.toml
@@ -119,6 +119,11 @@ lint: _toolchain
     cargo clippy --locked --package plugin-kit --package template --target wasm32-wasip1 -- -D warnings
     cargo test --quiet --package xtask --bin xtask architecture
     {{ xtask }} manifests --check
+
+# What plugins cost beside Envoy's own filters and Lua; of all plugins or of some, --quick in two minutes
+[group('check')]
+bench *flags: build-all (build "template") _probe
+    cargo run --quiet --package bench -- {{ flags }}
 
 # The Grafana dashboard and the alert rules, with promtool
 [group('check')]
@@ -171,6 +176,12 @@ _toolchain:
         channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
         echo "installing Rust $channel with rustup: rust-toolchain.toml asks for it" >&2; \
         rustup toolchain install --no-self-update --profile minimal --component clippy --component rustfmt "$channel"; }
+
+# The SDK without the kit, for the benchmark to compare with
+[private]
+_probe: _xtask
+    {{ xtask }} target
+    cargo build --quiet --locked --release --package probe --lib --examples --target wasm32-wasip1
 
 # What the other recipes call
 [private]
