@@ -15,6 +15,8 @@ use crate::service;
 use crate::subject::Group;
 
 const UPSTREAM: &str = "upstream";
+/// The body of an answer that a variant leaves open, in bytes: responses have one, and modules may want to see it.
+const BODY: usize = 1_024;
 
 /// What is behind the filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +105,10 @@ fn answer(answer: &Answer) -> Map<String, Value> {
     let headers = answer.headers.lines().map(|(name, value)| {
         json!({"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"})
     });
+    let body = if answer.body.is_empty() { "x".repeat(BODY) } else { answer.body.clone() };
     object(json!({
         "match": {"prefix": "/"},
-        "direct_response": {"status": answer.status, "body": {"inline_string": answer.body}},
+        "direct_response": {"status": answer.status, "body": {"inline_string": body}},
         "response_headers_to_add": headers.collect::<Vec<_>>(),
     }))
 }

@@ -81,6 +81,18 @@ impl Probe {
             "read-property" => {
                 let _ = black_box(hostcalls::get_property(vec!["source", "address"]));
             }
+            "read-status" => {
+                let _ = black_box(hostcalls::get_property(vec!["response", "code"]));
+            }
+            "read-header-property" => {
+                let _ = black_box(hostcalls::get_property(vec!["request", "headers", "x-user-id"]));
+            }
+            "read-absent-header-property" => {
+                let _ = black_box(hostcalls::get_property(vec!["request", "headers", "x-absent"]));
+            }
+            "write-filter-state" => {
+                let _ = hostcalls::set_property(vec!["lane"], Some(b"canary"));
+            }
             "count" => {
                 let _ = hostcalls::increment_metric(self.metric, 1);
             }

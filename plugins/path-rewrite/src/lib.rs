@@ -1,6 +1,7 @@
 //! path-rewrite: rewrites, redirects and answers requests by rule; edits headers; keeps a trace id.
 
 pub mod config;
+mod index;
 mod query;
 mod redirect;
 mod reverse;
@@ -9,6 +10,7 @@ mod rules;
 mod safety;
 mod trace_id;
 
+use std::mem;
 use std::rc::Rc;
 
 use log::info;
@@ -100,14 +102,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let decision = plugin.rules.decide(&request);
+        let mut decision = plugin.rules.decide(&request);
         plugin.metrics.count(&decision);
         if plugin.mode == Mode::DryRun {
             plugin.log(&request, &decision);
             return Action::Continue;
         }
-        self.response.edits = decision.response_headers.clone();
-        self.response.reversals = decision.reversals.clone();
+        self.response.edits = mem::take(&mut decision.response_headers);
+        self.response.reversals = mem::take(&mut decision.reversals);
         plugin.trace(&request, &mut self.response.edits);
         if let Some((name, text)) = &plugin.echo_config {
             self.response.edits.set(name.clone(), text.clone());

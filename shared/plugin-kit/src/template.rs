@@ -1,5 +1,7 @@
 //! Text with placeholders: `${SOURCE}`, `${SOURCE|default:none}`, `${1}` and `${name}` for captures, `${uuid}`, `$$`.
 
+use std::borrow::Cow;
+
 use crate::config::{ConfigError, quoted};
 use crate::hostcalls::Bytes;
 use crate::matching::Captures;
@@ -158,17 +160,20 @@ impl Template {
     /// Fills the template in from the request as it was before the plugin touched it.
     #[must_use]
     pub fn fill(&self, request: &Request, captures: &Captures) -> Bytes {
+        if let [Part::Text(text)] = self.parts.as_slice() {
+            return text.clone();
+        }
         let mut filled = Bytes::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => filled.extend(text),
                 Part::Value { value, default } => {
                     let value = match value {
-                        Value::Capture(name) => captures.get(name).to_vec(),
-                        Value::Source(source) => source.value(request).unwrap_or_default(),
-                        Value::Uuid => random::uuid().unwrap_or_default().into_bytes(),
+                        Value::Capture(name) => Cow::Borrowed(captures.get(name)),
+                        Value::Source(source) => Cow::Owned(source.value(request).unwrap_or_default()),
+                        Value::Uuid => Cow::Owned(random::uuid().unwrap_or_default().into_bytes()),
                     };
-                    filled.extend(if value.is_empty() { default } else { &value });
+                    filled.extend(if value.is_empty() { default } else { &*value });
                 }
             }
         }
