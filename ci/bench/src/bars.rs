@@ -31,6 +31,11 @@ pub struct Outcome {
     pub met: bool,
 }
 
+/// Every bar whose figures this run has.
+pub fn outcomes(report: &Report) -> Result<Vec<Outcome>> {
+    Ok(bars()?.iter().filter_map(|bar| bar.outcome(report)).collect())
+}
+
 /// All bars.
 pub fn bars() -> Result<Vec<Bar>> {
     serde_norway::from_str(BARS).context("ci/bench/bars.yaml")

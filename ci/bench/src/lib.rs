@@ -4,6 +4,7 @@
 
 pub mod bars;
 pub mod cpu;
+pub mod document;
 pub mod footprint;
 pub mod latency;
 pub mod measure;
@@ -21,5 +22,6 @@ mod expand;
 mod load;
 mod machine;
 mod operations;
+mod plot;
 mod progress;
 mod service;

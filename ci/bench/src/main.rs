@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::bars::bars;
+use bench::bars::outcomes;
+use bench::document::publish;
 use bench::run::{Effort, run};
 use bench::table;
 use clap::Parser;
 
-/// Measures what the plugins cost, in Envoy.
+/// Measures what the plugins cost, in Envoy. All of them in ten minutes are also written to docs/benchmarks.*.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Command {
@@ -30,14 +31,17 @@ fn main() -> ExitCode {
 }
 
 fn measure(command: &Command) -> Result<()> {
-    let report = run(&command.plugins, if command.quick { Effort::QUICK } else { Effort::FULL })?;
+    let effort = if command.quick { Effort::QUICK } else { Effort::FULL };
+    let report = run(&command.plugins, effort)?;
+    if command.plugins.is_empty() && !command.quick {
+        publish(&report)?;
+    }
     println!("{}", table::machine(&report));
     println!("{}", table::figures(&report));
     if !report.operations.is_empty() {
         println!("{}", table::operations(&report));
     }
     println!("{}", table::modules(&report));
-    let outcomes: Vec<_> = bars()?.iter().filter_map(|bar| bar.outcome(&report)).collect();
-    println!("{}", table::bars(&outcomes));
+    println!("{}", table::bars(&outcomes(&report)?));
     Ok(())
 }

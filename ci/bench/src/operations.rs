@@ -13,16 +13,14 @@ pub const NOTHING: &str = "nothing";
 const SCRIPT: &str = include_str!("../lua/operations.lua");
 
 /// What is done, as `ci/probe` knows it and as people do, and whether Lua can.
-pub const OPERATIONS: [(&str, &str, bool); 14] = [
+pub const OPERATIONS: [(&str, &str, bool); 12] = [
     (NOTHING, "nothing", true),
     ("read-header", "read a header", true),
     ("read-absent-header", "read a header that is not there", true),
     ("read-all-headers", "read all headers", true),
     ("write-header", "write a header", true),
     ("read-property", "read the client's address", true),
-    ("read-status", "read the status property", false),
-    ("read-header-property", "read a header as property", false),
-    ("read-absent-header-property", "read absent as property", false),
+    ("read-header-property", "read a header as a property", false),
     ("write-filter-state", "write filter state", false),
     ("read-clock", "read the clock", true),
     ("count", "add to a counter", false),

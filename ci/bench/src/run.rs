@@ -30,7 +30,7 @@ pub struct Effort {
 impl Effort {
     /// About ten minutes.
     pub const FULL: Self =
-        Self { rounds: 60, latency: Duration::from_secs(3), delayed: Duration::from_secs(60) };
+        Self { rounds: 60, latency: Duration::from_secs(2), delayed: Duration::from_secs(60) };
     /// About two minutes.
     pub const QUICK: Self =
         Self { rounds: 10, latency: Duration::from_millis(500), delayed: Duration::from_secs(20) };
@@ -38,12 +38,13 @@ impl Effort {
 
 /// Measures these plugins, or everything.
 pub fn run(only: &[String], effort: Effort) -> Result<Report> {
+    let machine = Machine::here()?;
     let cores = Cores::part()?;
     let groups = groups(only)?;
     let (figures, operations) = figures(&groups, effort, &cores)?;
     let chain = groups.into_iter().find(|group| group.variant.name == ALL_PLUGINS);
     Ok(Report {
-        machine: Machine::here()?,
+        machine,
         rounds: effort.rounds,
         figures,
         operations,

@@ -81,14 +81,8 @@ impl Probe {
             "read-property" => {
                 let _ = black_box(hostcalls::get_property(vec!["source", "address"]));
             }
-            "read-status" => {
-                let _ = black_box(hostcalls::get_property(vec!["response", "code"]));
-            }
             "read-header-property" => {
                 let _ = black_box(hostcalls::get_property(vec!["request", "headers", "x-user-id"]));
-            }
-            "read-absent-header-property" => {
-                let _ = black_box(hostcalls::get_property(vec!["request", "headers", "x-absent"]));
             }
             "write-filter-state" => {
                 let _ = hostcalls::set_property(vec!["lane"], Some(b"canary"));

@@ -205,12 +205,12 @@ fn reverse(reversal: &Reversal, hosts: &Hosts) {
     }
     if reversal.wants_cookies() && RESPONSE.get("set-cookie").is_some() {
         let pairs = RESPONSE.pairs();
-        let cookies = pairs.iter().filter(|(name, _)| name == b"set-cookie");
+        let cookies = pairs.iter().filter(|(name, _)| *name == b"set-cookie");
         let cookies: Vec<_> = cookies.map(|(_, value)| (value, reversal.cookie(value))).collect();
         if cookies.iter().any(|(_, changed)| changed.is_some()) {
             let _ = RESPONSE.remove("set-cookie");
             for (value, changed) in &cookies {
-                let _ = RESPONSE.add("set-cookie", changed.as_ref().unwrap_or(value));
+                let _ = RESPONSE.add("set-cookie", changed.as_deref().unwrap_or(value));
             }
         }
     }
