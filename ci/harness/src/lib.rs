@@ -51,4 +51,4 @@ pub use registry::Registry;
 pub use runtime::until_interrupted;
 pub use upstream::Upstream;
 pub use validate::validate;
-pub use workspace::{Plugin, plugins, workspace_root};
+pub use workspace::{Plugin, another, plugins, workspace_root};

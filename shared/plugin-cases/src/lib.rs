@@ -9,7 +9,7 @@
 //!     request: {method: GET, path: /a?b=c, authority: shop.example.com, headers: {x-b: [two, lines]}, body: "", from: 127.0.0.2}
 //!     upstream: {path: /a?b=c, headers: {x-a: "1"}, absent: [x-c]}       # it reaches the upstream like this
 //!     answer: {status: 302, headers: {location: /x}, body: moved}        # what the upstream answers; 200 when absent
-//!     response: {status: 302, headers: {location: {regex: "^/"}}}        # what the client gets
+//!     response: {status: 302, headers: {location: {regex: "^/"}}, body: {regex: mov}}   # what the client gets
 //!     times: 3                                                           # the same three times
 //!   - name: a bot is turned away
 //!     request: {headers: {user-agent: bot}}
@@ -21,7 +21,8 @@ mod model;
 
 pub use check::{Exchange, Failure, SeenRequest, SeenResponse};
 pub use model::{
-    Answer, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load, load_tour,
+    Answer, Body, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load,
+    load_tour,
 };
 
 /// The node metadata that both hosts give to plugins (`property:xds.node.metadata.…`).
