@@ -131,6 +131,7 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -324,6 +325,12 @@ pub fn send_local_response(
 pub fn continue_stream(stream: StreamType) -> HostResult<()> {
     // SAFETY: no pointers.
     check(unsafe { proxy_continue_stream(stream as u32) })
+}
+
+/// Makes the calls that follow be about another context of this VM, until the callback ends.
+pub fn set_effective_context(context: u32) -> HostResult<()> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Defines a metric, or finds the one of that name; every call allocates an id, so keep it.

@@ -16,6 +16,7 @@ pub mod headers;
 pub mod hostcalls;
 pub mod matching;
 pub mod metrics;
+pub mod path;
 pub mod pattern;
 pub mod percent;
 mod plugin;

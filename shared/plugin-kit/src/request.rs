@@ -118,8 +118,16 @@ impl Request {
 
     /// Every line of a header, in order.
     pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let pairs = self.pairs.get_or_init(|| REQUEST.pairs());
-        pairs.iter().filter(move |(seen, _)| seen == name.as_bytes()).map(|(_, value)| value.as_slice())
+        self.pairs()
+            .iter()
+            .filter(move |(seen, _)| seen == name.as_bytes())
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// Every header line in order, names in lower case, pseudo-headers included. It costs what reading twenty single
+    /// lines does; after it single lines cost nothing.
+    pub fn pairs(&self) -> &[(Bytes, Bytes)] {
+        self.pairs.get_or_init(|| REQUEST.pairs())
     }
 
     /// Whether a cookie of this name, of all there are, is as wanted.
