@@ -3,13 +3,13 @@
 use std::fmt;
 
 use anyhow::{Context, Result};
-use plugin_cases::{Case, Group, Host};
+use plugin_cases::{Case, Failure, Group, Host};
 use serde_json::Value;
 
 use crate::bootstrap::{Bootstrap, Listener};
 use crate::client::Client;
-use crate::message::{Message, Reply};
 use crate::render::WasmPlugin;
+use crate::services::Services;
 use crate::upstream::Upstream;
 use crate::workspace::{Plugin, plugins};
 
@@ -70,7 +70,8 @@ pub fn run(plugins: &[Plugin]) -> Result<Summary> {
         return Ok(summary);
     }
     let upstream = Upstream::start()?;
-    let mut bootstrap = Bootstrap::new().cluster("upstream", upstream.address());
+    let services = Services::start(groups.iter().flat_map(|prepared| &prepared.group.cases))?;
+    let mut bootstrap = services.clusters(Bootstrap::new().cluster("upstream", upstream.address()));
     for Prepared { label, filter, module, .. } in &groups {
         bootstrap = bootstrap.listener(Listener::new(label).discovered(filter.filter(module)));
     }
@@ -83,7 +84,8 @@ pub fn run(plugins: &[Plugin]) -> Result<Summary> {
         }
         let client = Client::new(envoy.address(label));
         for case in &group.cases {
-            run_case(&mut summary, label, case, &upstream, &client);
+            let outcome = case.run(Host::Envoy, |case| services.exchange(&upstream, &client, case));
+            note(&mut summary, label, case, outcome);
         }
     }
     summary.failures.extend(envoy.deaths()?);
@@ -109,10 +111,7 @@ fn prepare(plugin: &Plugin) -> Result<Vec<Prepared>> {
     groups.into_iter().enumerate().map(prepare).collect()
 }
 
-fn run_case(summary: &mut Summary, label: &str, case: &Case, upstream: &Upstream, client: &Client) {
-    let outcome = case.run(Host::Envoy, |case| {
-        upstream.exchange(client, &Message::from(&case.request), Reply::from(&case.answer))
-    });
+fn note(summary: &mut Summary, label: &str, case: &Case, outcome: Option<Result<(), Failure>>) {
     match outcome {
         None => {
             let because = case.only.as_ref().map_or("", |only| &only.because);
