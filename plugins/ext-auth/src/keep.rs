@@ -52,8 +52,15 @@ impl Keep {
         if self.cache_control == CacheControl::Ignore {
             return most;
         }
-        let lines = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cache-control"));
-        lines.flat_map(|(_, line)| line.split(|&byte| byte == b',')).map(limit).fold(most, Duration::min)
+        let mut time = most;
+        for (name, line) in headers {
+            if name.eq_ignore_ascii_case(b"cache-control") {
+                for directive in line.split(|&byte| byte == b',') {
+                    time = time.min(limit(directive));
+                }
+            }
+        }
+        time
     }
 }
 

@@ -38,17 +38,14 @@ impl Keys {
 impl Parts {
     /// One more part, which may be absent: that is not the same as empty.
     pub fn part(&mut self, part: Option<&[u8]>) {
-        match part {
-            Some(part) => self.lines(&[part]),
-            None => self.lines(&[]),
-        }
+        self.lines(part.as_slice());
     }
 
     /// One more part of some lines.
-    pub fn lines(&mut self, lines: &[&[u8]]) {
+    pub fn lines(&mut self, lines: &[impl AsRef<[u8]>]) {
         self.number(lines.len());
         for line in lines {
-            self.number(line.len());
+            self.number(line.as_ref().len());
             self.0.update(line);
         }
     }

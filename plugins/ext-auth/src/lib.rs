@@ -28,8 +28,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::asking::Asking;
-use crate::config::Config;
+use crate::config::{Config, Failure};
 use crate::held::{Held, Told, Waits};
+use crate::question::Question;
 use crate::rules::{Rules, Way};
 
 const NAME: &str = "ext-auth";
@@ -62,7 +63,7 @@ impl Plugin for ExtAuth {
     }
 
     fn filter_of(&self, stream: StreamId) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), stream, told: Told::default() }
+        Filter { plugin: Rc::clone(&self.0), stream, told: Told::default(), waits: false }
     }
 
     fn on_tick(&mut self) {
@@ -80,6 +81,8 @@ pub struct Filter {
     stream: StreamId,
     /// What the response gets.
     told: Told,
+    /// It was paused.
+    waits: bool,
 }
 
 impl Context for Filter {
@@ -90,14 +93,13 @@ impl Context for Filter {
 
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let plugin = &self.plugin;
+        let plugin = Rc::clone(&self.plugin);
         if plugin.mode == Mode::Off {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let way = plugin.rules.way(&request);
         // Before the removal: what the service decides by may be what it replaces.
-        let question = match way {
+        let question = match plugin.rules.way(&request) {
             Way::Pass => None,
             Way::Ask(failure) => Some((plugin.asking.service.question(&request), failure)),
         };
@@ -109,29 +111,7 @@ impl HttpContext for Filter {
                 Action::Continue
             }
             Some((None, _)) => plugin.refuse(request.is_grpc()),
-            Some((Some(question), failure)) => {
-                let (now, is_grpc) = (clock::monotonic(), request.is_grpc());
-                let enforces = plugin.mode == Mode::Enforce;
-                let held = Held {
-                    stream: enforces.then_some(self.stream),
-                    question,
-                    failure,
-                    is_grpc,
-                    deadline: now.saturating_add(plugin.asking.service.timeout),
-                    waits: Waits::ForATick { alone: false },
-                    told: Rc::clone(&self.told),
-                };
-                if !enforces {
-                    plugin.asking.watch(held, now);
-                    return Action::Continue;
-                }
-                match plugin.asking.ask(held, now) {
-                    Some(verdict) if plugin.asking.act(&verdict, &self.told, failure, is_grpc) => {
-                        Action::Continue
-                    }
-                    _ => Action::Pause,
-                }
-            }
+            Some((Some(question), failure)) => self.ask(question, failure, request.is_grpc()),
         }
     }
 
@@ -146,7 +126,36 @@ impl HttpContext for Filter {
 impl Drop for Filter {
     /// Its client may have left while the service thinks.
     fn drop(&mut self) {
-        self.plugin.asking.leave(self.stream, clock::monotonic());
+        if self.waits {
+            self.plugin.asking.leave(self.stream, clock::monotonic());
+        }
+    }
+}
+
+impl Filter {
+    fn ask(&mut self, question: Question, failure: Failure, is_grpc: bool) -> Action {
+        let Compiled { mode, asking, .. } = &*self.plugin;
+        let now = clock::monotonic();
+        let mut held = Held {
+            stream: Some(self.stream),
+            question,
+            failure,
+            is_grpc,
+            deadline: now.saturating_add(asking.service.timeout),
+            waits: Waits::ForATick { alone: false },
+            told: Rc::clone(&self.told),
+        };
+        if *mode == Mode::DryRun {
+            held.stream = None;
+            asking.watch(held, now);
+            return Action::Continue;
+        }
+        let verdict = asking.ask(held, now);
+        self.waits = verdict.is_none();
+        match verdict {
+            Some(verdict) if asking.act(&verdict, &self.told, failure, is_grpc) => Action::Continue,
+            _ => Action::Pause,
+        }
     }
 }
 

@@ -38,8 +38,7 @@ pub struct Service {
     form: Form,
     /// How long a request waits at most.
     pub timeout: Duration,
-    request_headers: Vec<(HeaderName, Matters)>,
-    set_headers: Vec<(HeaderName, Template, Matters)>,
+    headers: Vec<Told>,
     /// Where answers are kept.
     keys: Option<(Keys, Vec<KeyPart>)>,
 }
@@ -52,8 +51,15 @@ enum Form {
     PathPrefix(String),
 }
 
-/// Whether a header makes a difference to the service.
-type Matters = bool;
+/// A header that the service gets.
+#[derive(Debug)]
+struct Told {
+    name: HeaderName,
+    /// `None`: every line that the request has of it.
+    value: Option<Template>,
+    /// Whether it makes a difference.
+    matters: bool,
+}
 
 /// What the service is asked about one request.
 #[derive(Clone, Debug)]
@@ -97,8 +103,7 @@ impl Service {
             authority,
             form,
             timeout,
-            request_headers: Vec::new(),
-            set_headers: Vec::new(),
+            headers: Vec::new(),
             keys: cache
                 .map(|cache| (Keys::new(raw), cache.key.clone().unwrap_or_else(|| ALL_PARTS.to_vec()))),
         };
@@ -114,12 +119,12 @@ impl Service {
         let names = service.request_headers.as_deref().unwrap_or(&default);
         for (index, name) in names.iter().enumerate() {
             let name = self.new_name(name).at_index(index).at("requestHeaders")?;
-            self.request_headers.push((name, true));
+            self.headers.push(Told { name, value: None, matters: true });
         }
-        for (name, value) in service.set_headers.iter() {
-            let header = self.new_name(name).at(name).at("setHeaders")?;
-            let value = Template::new::<&str>(value, &[], Syntax::Plain).at(name).at("setHeaders")?;
-            self.set_headers.push((header, value, true));
+        for (header, value) in service.set_headers.iter() {
+            let name = self.new_name(header).at(header).at("setHeaders")?;
+            let value = Template::new::<&str>(value, &[], Syntax::Plain).at(header).at("setHeaders")?;
+            self.headers.push(Told { name, value: Some(value), matters: true });
         }
         Ok(())
     }
@@ -129,9 +134,7 @@ impl Service {
         let name = HeaderName::writable(name)?;
         let written = [METHOD, PROTO, HOST, URI, FOR, ORIGINAL_METHOD, ORIGINAL_URL];
         let is_written = matches!(self.form, Form::ForwardAuth(_)) && written.contains(&name.as_str());
-        let mut known = self.request_headers.iter().map(|(known, _)| known);
-        let mut set = self.set_headers.iter().map(|(known, ..)| known);
-        if is_written || known.any(|known| *known == name) || set.any(|known| *known == name) {
+        if is_written || self.headers.iter().any(|known| known.name == name) {
             return Err(ConfigError::new(format!("the service gets {} already", quoted(name.as_str()))));
         }
         Ok(name)
@@ -140,16 +143,11 @@ impl Service {
     fn ignore(&mut self, names: &[String]) -> Result<(), ConfigError> {
         for (index, name) in names.iter().enumerate() {
             let ignored = HeaderName::new(name).at_index(index)?;
-            let requested = self.request_headers.iter_mut().map(|(name, matters)| (&*name, matters));
-            let mut all =
-                requested.chain(self.set_headers.iter_mut().map(|(name, _, matters)| (&*name, matters)));
-            match all.find(|(name, _)| **name == ignored) {
-                Some((_, matters)) => *matters = false,
-                None => {
-                    let message = format!("the service does not get {}", quoted(ignored.as_str()));
-                    return Err(ConfigError::new(message)).at_index(index);
-                }
-            }
+            let Some(told) = self.headers.iter_mut().find(|told| told.name == ignored) else {
+                let message = format!("the service does not get {}", quoted(ignored.as_str()));
+                return Err(ConfigError::new(message)).at_index(index);
+            };
+            told.matters = false;
         }
         Ok(())
     }
@@ -188,21 +186,16 @@ impl Service {
             parts.iter().for_each(|part| key.part(part_of(*part, request, &host).as_deref()));
             key
         });
-        for (name, matters) in &self.request_headers {
-            let lines: Vec<&[u8]> = request.header_lines(name.as_str()).collect();
+        for Told { name, value, matters } in &self.headers {
+            let values: Vec<Bytes> = match value {
+                Some(template) => vec![template.fill(request, &Captures::default())],
+                None => request.header_lines(name.as_str()).map(<[u8]>::to_vec).collect(),
+            };
             if *matters && let Some(key) = &mut key {
-                key.lines(&lines);
+                key.lines(&values);
             }
-            question.headers.extend(lines.into_iter().map(|line| (name.clone(), line.to_vec())));
-        }
-        for (name, template, matters) in &self.set_headers {
-            let value = template.fill(request, &Captures::default());
-            if *matters && let Some(key) = &mut key {
-                key.part(Some(&value));
-            }
-            if !value.is_empty() {
-                question.headers.push((name.clone(), value));
-            }
+            let wanted = values.into_iter().filter(|line| value.is_none() || !line.is_empty());
+            question.headers.extend(wanted.map(|line| (name.clone(), line)));
         }
         question.key = key.map(Keys::finish);
         question.is_clean().then_some(question)
@@ -258,7 +251,8 @@ fn part_of(part: KeyPart, request: &Request, host: &[u8]) -> Option<Bytes> {
         KeyPart::Scheme => request.header(":scheme").map(|scheme| scheme.to_vec()),
         KeyPart::Host => Some(host.to_vec()),
         KeyPart::Path => Some(request.path().to_vec()),
-        KeyPart::Query => request.query().map(<[u8]>::to_vec),
+        // With what is before it: no query is not an empty one, and a fragment is none.
+        KeyPart::Query => request.target().get(request.path().len()..).map(<[u8]>::to_vec),
         KeyPart::ClientIp => request.client_ip().map(octets),
     }
 }
