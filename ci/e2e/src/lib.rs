@@ -1,10 +1,10 @@
-//! Every plugin, alone and chained, in one Envoy.
+//! Every plugin, alone and chained, in one Envoy, with the services that they ask.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, chain};
-use plugin_cases::{Exchange, load_tour};
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Services, Upstream, chain};
+use plugin_cases::Exchange;
 
 /// A listener for each plugin with its example, and one with the chain of all of them.
 pub struct Stage {
@@ -29,7 +29,8 @@ impl Stage {
     pub fn set() -> Result<Self> {
         let upstream = Upstream::start()?;
         let chain = chain()?;
-        let mut bootstrap = Bootstrap::new().cluster("upstream", upstream.address());
+        let services = Services::of_tours(&chain)?;
+        let mut bootstrap = services.clusters(Bootstrap::new().cluster("upstream", upstream.address()));
         let mut scenes = Vec::new();
         for link in &chain {
             let name = &link.plugin.name;
@@ -80,7 +81,7 @@ fn all_plugins() -> String {
 
 /// The first request of the plugin's tour that reaches the upstream; tours are made for the chain, so it passes there too.
 fn welcome(plugin: &Plugin) -> Message {
-    let tour = load_tour(&plugin.tour_yaml()).unwrap_or_default();
+    let tour = plugin.tour().unwrap_or_default();
     tour.iter()
         .find(|case| case.reply.is_none())
         .map_or_else(|| Message::get("/"), |case| Message::from(&case.request))

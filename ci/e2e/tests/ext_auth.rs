@@ -140,6 +140,38 @@ fn whatever_the_service_does_every_request_is_answered() {
 }
 
 #[test]
+fn whatever_a_client_sends_it_is_asked_about_or_turned_away() {
+    let service = Service::start();
+    let mut by_path = config("authz", json!({}));
+    by_path["service"] = json!({"cluster": "authz", "pathPrefix": "/auth", "timeout": "10s"});
+    let bootstrap = Bootstrap::new()
+        .cluster("authz", service.address())
+        .listener(answering(listener("headers", &config("authz", json!({"cache": {"ttl": "1h"}})))))
+        .listener(answering(listener("path", &by_path)));
+    let envoy = start(bootstrap);
+    let long = "a".repeat(50 << 10);
+    for name in ["headers", "path"] {
+        let client = Client::new(envoy.address(name));
+        for (method, path, authorization) in [
+            ("GET", "/", &b"\xff\xfe"[..]),
+            ("GET", "/", long.as_bytes()),
+            ("GET", "/a?b=\u{e4}%ff%00&&", b"x"),
+            ("POST", "/%zz/%2?a=%&%c3%28", b"x"),
+            ("FROB", "/", b""),
+            ("OPTIONS", "*", b"x"),
+            ("CONNECT", "shop.example.com:443", b"x"),
+        ] {
+            let mut message = Message::get(path).header("authorization", authorization);
+            message.method = method.into();
+            let seen = client.send(&message).unwrap().status;
+            assert!([400, 401, 404].contains(&seen), "{name}, {method} {path}: {seen}");
+            assert_eq!(client.send(&of("good alice")).unwrap().status, 200, "{name}, after {method} {path}");
+        }
+    }
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
 fn all_requests_of_a_user_are_one_question_whatever_the_number_of_workers() {
     const REQUESTS: usize = 10_000;
     for workers in WORKERS {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use plugin_cases::{Case, Exchange, SeenCall};
 
 use crate::bootstrap::Bootstrap;
+use crate::chain::Link;
 use crate::client::Client;
 use crate::message::{Message, Reply};
 use crate::upstream::Upstream;
@@ -23,6 +24,12 @@ impl Services {
             }
         }
         Ok(Self(services))
+    }
+
+    /// Starts those that the tours of these plugins call.
+    pub fn of_tours(chain: &[Link]) -> Result<Self> {
+        let tours = chain.iter().map(|link| link.plugin.tour()).collect::<Result<Vec<_>>>()?;
+        Self::start(tours.iter().flatten())
     }
 
     /// Makes them clusters.

@@ -17,11 +17,7 @@ use show::Screen;
 
 /// Starts Envoy with `chain` on one listener, and the services that its tours call.
 pub fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<(Envoy, Services)> {
-    let mut tours = Vec::new();
-    for link in chain {
-        tours.extend(link.plugin.tour()?);
-    }
-    let services = Services::start(&tours)?;
+    let services = Services::of_tours(chain)?;
     let listener = Listener::new("demo").port(port).chain(chain);
     let bootstrap = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener);
     let envoy = services.clusters(bootstrap).start()?;
