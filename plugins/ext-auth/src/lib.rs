@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use plugin_kit::callout::Token;
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::{self as kit_config, At, ConfigError, Mode};
+use plugin_kit::config::{At, ConfigError, Mode};
 use plugin_kit::headers::{REQUEST, RESPONSE};
 use plugin_kit::request::Request;
 use plugin_kit::stream::StreamId;
@@ -54,7 +54,7 @@ impl Plugin for ExtAuth {
             mode: config.mode,
             client_ip: config.client_ip.check().at("clientIp")?,
             rules: Rules::compile(&config)?,
-            asking: Asking::compile(NAME, &config, &kit_config::raw())?,
+            asking: Asking::compile(NAME, &config, &plugin_kit::config::raw())?,
         })))
     }
 

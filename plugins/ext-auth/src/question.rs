@@ -38,7 +38,7 @@ pub struct Service {
     form: Form,
     /// How long a request waits at most.
     pub timeout: Duration,
-    headers: Vec<Told>,
+    headers: Vec<Header>,
     /// Where answers are kept.
     keys: Option<(Keys, Vec<KeyPart>)>,
 }
@@ -53,7 +53,7 @@ enum Form {
 
 /// A header that the service gets.
 #[derive(Debug)]
-struct Told {
+struct Header {
     name: HeaderName,
     /// `None`: every line that the request has of it.
     value: Option<Template>,
@@ -119,12 +119,12 @@ impl Service {
         let names = service.request_headers.as_deref().unwrap_or(&default);
         for (index, name) in names.iter().enumerate() {
             let name = self.new_name(name).at_index(index).at("requestHeaders")?;
-            self.headers.push(Told { name, value: None, matters: true });
+            self.headers.push(Header { name, value: None, matters: true });
         }
         for (header, value) in service.set_headers.iter() {
             let name = self.new_name(header).at(header).at("setHeaders")?;
             let value = Template::new::<&str>(value, &[], Syntax::Plain).at(header).at("setHeaders")?;
-            self.headers.push(Told { name, value: Some(value), matters: true });
+            self.headers.push(Header { name, value: Some(value), matters: true });
         }
         Ok(())
     }
@@ -143,11 +143,11 @@ impl Service {
     fn ignore(&mut self, names: &[String]) -> Result<(), ConfigError> {
         for (index, name) in names.iter().enumerate() {
             let ignored = HeaderName::new(name).at_index(index)?;
-            let Some(told) = self.headers.iter_mut().find(|told| told.name == ignored) else {
+            let Some(header) = self.headers.iter_mut().find(|header| header.name == ignored) else {
                 let message = format!("the service does not get {}", quoted(ignored.as_str()));
                 return Err(ConfigError::new(message)).at_index(index);
             };
-            told.matters = false;
+            header.matters = false;
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Service {
             parts.iter().for_each(|part| key.part(part_of(*part, request, &host).as_deref()));
             key
         });
-        for Told { name, value, matters } in &self.headers {
+        for Header { name, value, matters } in &self.headers {
             let values: Vec<Bytes> = match value {
                 Some(template) => vec![template.fill(request, &Captures::default())],
                 None => request.header_lines(name.as_str()).map(<[u8]>::to_vec).collect(),

@@ -93,6 +93,8 @@ fn what_a_request_costs() {
     let asked = envoy.request(of("alice"));
     answer(&envoy, allow("alice"));
     assert_eq!(user(&asked), ["alice"]);
+    let shared = |kind: &str| asked.hostcalls().iter().filter(|call| call.starts_with(kind)).count();
+    assert_eq!((shared("shared.get"), shared("shared.set"), shared("http_call")), (3, 2, 1));
     drop(asked);
     let known = envoy.request(of("alice"));
     let calls = known.hostcalls();
