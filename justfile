@@ -103,12 +103,36 @@ test-native crate="": _toolchain
 # In copies of this checkout: the same module from two directories, and docs/adding-a-plugin.md followed literally
 [group('check')]
 test-copies: _toolchain
-    JUST='{{ just_executable() }}' cargo test --package xtask --test copies -- --ignored
+    JUST='{{ just_executable() }}' cargo test --package xtask --test copies -- --ignored --skip mutants::
+
+# Mistakes made on purpose in a copy of this checkout: each must make a test that names it fail
+[group('check')]
+mutants: _toolchain
+    cargo test --package xtask --test copies -- --ignored --nocapture mutants::
 
 # The modules in a real Envoy
 [group('check')]
 e2e *flags: build-all (build "template")
     cargo test --package e2e {{ flags }}
+
+# Memory under so many requests, of which no two are alike
+[group('check')]
+soak requests="5000000": build-all
+    SOAK_REQUESTS='{{ requests }}' cargo test --package e2e --test soak -- --nocapture
+
+# Every plugin swapped over and over for so many seconds, under all the load that there can be
+[group('check')]
+swap seconds="20": build-all
+    ROLLOUT_SECONDS='{{ seconds }}' cargo test --package e2e --test rollout -- --nocapture no_plugin
+
+# The modules in each release of Envoy that Istio versions in support have
+[group('check')]
+e2e-matrix *flags: build-all (build "template")
+    failed=''; for version in 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0; do \
+        echo "==> Envoy $version"; \
+        ENVOY_VERSION=$version cargo test --package e2e --no-fail-fast {{ flags }} || failed="$failed $version"; \
+    done; \
+    [ -z "$failed" ] || { echo "failed with Envoy$failed" >&2; exit 1; }
 
 # Format, lints, callbacks against code, manifests against Cargo.toml
 [group('check')]
@@ -125,10 +149,17 @@ lint: _toolchain
 check-observability *flags: _toolchain
     cargo test --package e2e --test custom_metrics_observability {{ flags }}
 
-# Licences, advisories and bans of the dependencies; needs cargo-deny
+# Licences, bans and sources of the dependencies, and advisories, for which the network is needed; or one of them
 [group('check')]
-deny *flags: _toolchain
-    cargo deny {{ flags }} check
+deny *checks: (_tool "cargo-deny" "0.20.2")
+    PATH="$PWD/.tools/cargo/bin:$PATH" cargo deny check {{ if checks == "" { "licenses bans sources advisories" } else { checks } }}
+
+# A fuzz target for two minutes: just fuzz shared/plugin-kit pattern; then flags of libFuzzer, such as -max_total_time=600
+[group('check')]
+fuzz crate target *flags: (_tool "cargo-fuzz" "0.13.2")
+    cd '{{ crate }}' && mkdir -p fuzz/found/'{{ target }}' && \
+        PATH='{{ justfile_directory() }}/.tools/cargo/bin':"$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run '{{ target }}' \
+        fuzz/found/'{{ target }}' fuzz/corpus/'{{ target }}' -- -max_total_time=120 {{ flags }}
 
 # WasmPlugins, also your own: against Istio's rules, the plugin's schema and the plugin; files, directories, - for stdin
 [group('check')]
@@ -171,6 +202,13 @@ _toolchain:
         channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
         echo "installing Rust $channel with rustup: rust-toolchain.toml asks for it" >&2; \
         rustup toolchain install --no-self-update --profile minimal --component clippy --component rustfmt "$channel"; }
+
+# A program of crates.io, into .tools/
+[private]
+_tool name version: _toolchain
+    [ -x '.tools/cargo/bin/{{ name }}' ] || { \
+        echo "building {{ name }} {{ version }}, once" >&2; \
+        cargo install --quiet --locked --root .tools/cargo --version '{{ version }}' '{{ name }}'; }
 
 # What the other recipes call
 [private]

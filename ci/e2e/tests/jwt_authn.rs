@@ -1,7 +1,5 @@
 //! What only Envoy can answer about jwt-authn: the verdicts of its own crypto, and key sets on the wire.
 
-#[path = "jwt_authn_keys/mod.rs"]
-mod keys;
 #[path = "../../../plugins/jwt-authn/tests/signer/mod.rs"]
 mod signer;
 
@@ -9,11 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use e2e::{KeyServer, State};
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
 use plugin_cases::Exchange;
 use serde_json::{Value, json};
-
-use keys::{KeyServer, State};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -273,8 +270,9 @@ fn fetched_keys(workers: u32) {
         let forged = format!("{header}.{}.{}", signer::encode(claims(&[])), signer::encode([7; 64]));
         assert!(matches!(shop.status("flooded", &bearer("/", &forged)), 401 | 503));
     }
-    assert!(start.elapsed() < Duration::from_secs(25), "one interval");
-    assert!(flooded.asked() <= 2, "{} fetches", flooded.asked());
+    // One in each interval, of which a busy machine may need more than one.
+    let intervals = 1 + usize::try_from(start.elapsed().as_secs() / 30).unwrap();
+    assert!(flooded.asked() <= 1 + intervals, "{} fetches", flooded.asked());
     assert_eq!(shop.status("flooded", &bearer("/", &good)), 200);
 
     // Rotated under load: the old key is good throughout, and nobody is told that the new one is bad.

@@ -37,7 +37,7 @@ pub struct Listener {
     routes: Vec<Value>,
     direction: Direction,
     access_log: Option<String>,
-    large_headers: bool,
+    permissive: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl Listener {
             routes: Vec::new(),
             direction: Direction::Outbound,
             access_log: None,
-            large_headers: false,
+            permissive: false,
         }
     }
 
@@ -208,10 +208,11 @@ impl Listener {
         self
     }
 
-    /// Accepts 1000 headers of 96 KiB; Envoy's default is 100 of 60 KiB.
+    /// Lets through to the plugins what Envoy can let through: 1000 headers of 96 KiB (its default is 100 of 60), HTTP/1.0,
+    /// trailers of HTTP/1.1, extended CONNECT.
     #[must_use]
-    pub fn large_headers(mut self) -> Self {
-        self.large_headers = true;
+    pub fn permissive(mut self) -> Self {
+        self.permissive = true;
         self
     }
 
@@ -236,15 +237,18 @@ impl Listener {
             "stream_idle_timeout": "0s",
             // After a refused request Envoy lingers; raw clients wait for the end of the connection.
             "delayed_close_timeout": "0.05s",
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
             "route_config": {
                 "name": self.name,
                 "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
             },
             "http_filters": filters,
         });
-        if self.large_headers {
+        if self.permissive {
             manager["max_request_headers_kb"] = json!(96);
             manager["common_http_protocol_options"] = json!({"max_headers_count": 1000});
+            manager["http_protocol_options"] = json!({"accept_http_10": true, "enable_trailers": true});
+            manager["http2_protocol_options"] = json!({"allow_connect": true});
         }
         if let Some(format) = &self.access_log {
             manager["access_log"] = json!([{

@@ -53,4 +53,4 @@ pub use runtime::until_interrupted;
 pub use services::Services;
 pub use upstream::Upstream;
 pub use validate::validate;
-pub use workspace::{Plugin, plugins, workspace_root};
+pub use workspace::{Plugin, another, plugins, workspace_root};

@@ -5,7 +5,7 @@
 mod messages;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ const UNIMPLEMENTED: u32 = 12;
 /// Limits each value of an entry of the first descriptor.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
     /// The domain.
     #[arg(long, default_value = "edge")]
     domain: String,
@@ -63,7 +66,7 @@ async fn main() -> Result<()> {
         vec![variable.as_str().try_into().map_err(|_| anyhow::anyhow!("not a key: {variable}"))?],
     ));
     let service = Arc::new(Service { limiter, headers: !arguments.no_headers });
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let listener = TcpListener::bind(arguments.listen).await?;
     println!("{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

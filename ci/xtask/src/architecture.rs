@@ -146,3 +146,52 @@ fn unsafe_is_where_the_host_is_called() {
         }
     }
 }
+
+/// Between `<!-- tests -->` and `<!-- /tests -->`: functions in backticks, cases in quotes.
+#[test]
+fn the_tests_that_the_documents_name_are_there() {
+    let root = workspace().root;
+    let mut functions = BTreeSet::new();
+    let mut cases = String::new();
+    for dir in ["plugins", "shared", "ci"] {
+        texts(&root.join(dir), &mut |path, text| {
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+                functions.extend(names.map(str::to_owned));
+            } else if path.ends_with("tests/cases.yaml") {
+                cases += text;
+            }
+        });
+    }
+    let mut named = 0;
+    for document in ["docs/testing.md", "SECURITY.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for part in text.split("<!-- tests -->").skip(1) {
+            let part = part.split("<!-- /tests -->").next().unwrap_or_default();
+            let is_name = |word: &&str| word.matches('_').count() > 1 && !word.contains(['.', '/', ' ']);
+            for test in part.split('`').skip(1).step_by(2).filter(is_name) {
+                assert!(functions.contains(test), "{document}: there is no test {test}");
+                named += 1;
+            }
+            for case in part.split('"').skip(1).step_by(2).filter(|text| text.contains(' ')) {
+                assert!(cases.contains(&format!("name: {case}")), "{document}: there is no case {case:?}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 0);
+}
+
+/// Every file of text under `dir`.
+fn texts(dir: &Path, each: &mut dyn FnMut(&Path, &str)) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.join("CACHEDIR.TAG").exists() {
+            continue;
+        } else if path.is_dir() {
+            texts(&path, each);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            each(&path, &text);
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod check;
 mod closure;
 mod compile;
 mod dist;
+mod fold;
 mod git;
 mod imports;
 mod list;

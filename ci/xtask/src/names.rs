@@ -1,8 +1,14 @@
 //! The names of functions, as short as a backtrace in Envoy's log can do with: they are a fifth of a small module.
 
-/// `proxy_wasm::dispatcher::Dispatcher::on_create_context` is `Dispatcher::on_create_context`.
-pub fn short(symbol: &str) -> String {
-    shorten(&format!("{:#}", rustc_demangle::demangle(symbol)))
+/// Libraries that every module has: what called them says more, and they are half of the names.
+const COMMON: [&str; 7] = ["alloc", "core", "dlmalloc", "hashbrown", "serde_core", "serde_json", "std"];
+
+/// `proxy_wasm::dispatcher::Dispatcher::on_create_context` is `Dispatcher::on_create_context`; a function of a common
+/// library has no name.
+pub fn short(symbol: &str) -> Option<String> {
+    let path = format!("{:#}", rustc_demangle::demangle(symbol));
+    let library = path.trim_start_matches(['<', '&', '[', '(']).split("::").next();
+    library.is_none_or(|library| !COMMON.contains(&library)).then(|| shorten(&path))
 }
 
 /// The last two segments of a path, and the closures in them, without the arguments of generics.
@@ -126,6 +132,15 @@ mod tests {
     #[test]
     fn a_symbol_loses_its_hash() {
         let symbol = "_ZN10plugin_kit9hostcalls30proxy_replace_header_map_value17had5dfe5f5dafc410E";
-        assert_eq!(short(symbol), "hostcalls::proxy_replace_header_map_value");
+        assert_eq!(short(symbol).as_deref(), Some("hostcalls::proxy_replace_header_map_value"));
+    }
+    #[test]
+    fn a_common_library_has_no_names() {
+        for symbol in
+            ["core::ptr::drop_in_place<plugin_kit::request::Request>", "<alloc::vec::Vec<u8>>::push"]
+        {
+            assert_eq!(short(symbol), None, "{symbol}");
+        }
+        assert_eq!(short("<rate_limit::Filter as core::fmt::Debug>::fmt").as_deref(), Some("Filter::fmt"));
     }
 }

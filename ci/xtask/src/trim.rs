@@ -10,6 +10,7 @@ use walrus::ir::{Visitor, dfs_in_order};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
 
 use crate::callbacks;
+use crate::fold::fold;
 use crate::names::short;
 
 /// Where the kit's `plugin!` writes the declared callbacks, a line each.
@@ -29,8 +30,11 @@ pub fn trim(linked: &[u8]) -> Result<Trimmed> {
     empty_unused_defaults(&mut module);
     walrus::passes::gc::run(&mut module);
     for function in module.funcs.iter_mut() {
-        function.name = function.name.as_deref().map(short);
+        // An import has its name already.
+        let is_local = matches!(function.kind, FunctionKind::Local(_));
+        function.name = function.name.as_deref().filter(|_| is_local).and_then(short);
     }
+    let mut module = fold(module)?;
     module.customs.remove_raw("target_features");
     Ok(Trimmed { wasm: module.emit_wasm(), callbacks })
 }

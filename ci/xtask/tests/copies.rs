@@ -1,7 +1,9 @@
-//! What only holds if it holds elsewhere: digests that repeat, and a plugin that did not exist a minute ago.
+//! What only holds if it holds elsewhere: digests that repeat, a plugin that did not exist a minute ago, and tests that
+//! fail where they should.
 
 mod copy;
 mod guide;
+mod mutants;
 
 use copy::Copy;
 use guide::{Step, steps};

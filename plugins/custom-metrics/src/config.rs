@@ -6,8 +6,9 @@ use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::Mode;
 use plugin_kit::matching::Match;
 use plugin_kit::source::SourceList;
+use plugin_kit::status::StatusPattern;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 /// The configuration of custom-metrics.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -139,32 +140,6 @@ pub struct When {
     pub statuses: Option<Vec<StatusPattern>>,
 }
 
-/// `404` or `5xx`, as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusPattern(pub String);
-
-impl<'de> Deserialize<'de> for StatusPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrNumber;
-        impl Visitor<'_> for TextOrNumber {
-            type Value = StatusPattern;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a status such as 404 or \"5xx\"")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<StatusPattern, E> {
-                Ok(StatusPattern(text.to_owned()))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<StatusPattern, E> {
-                Ok(StatusPattern(number.to_string()))
-            }
-        }
-        deserializer.deserialize_any(TextOrNumber)
-    }
-}
-
 /// Label names and where their values come from, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Labels(pub Vec<(String, Label)>);
@@ -212,17 +187,6 @@ pub struct Label {
     pub allow: Option<Vec<String>>,
     /// What the label is for a value that `allow` does not name. Default `other`.
     pub otherwise: Option<String>,
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for StatusPattern {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "StatusPattern".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": ["string", "integer"], "pattern": "^[1-9](xx|[0-9]{2})$"})
-    }
 }
 
 #[cfg(feature = "schema")]

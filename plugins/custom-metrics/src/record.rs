@@ -6,6 +6,7 @@ use plugin_kit::hostcalls::{self, Bytes};
 use plugin_kit::matching::Condition;
 use plugin_kit::metrics::{self, Counter, Gauge, MetricType};
 use plugin_kit::request::Request;
+use plugin_kit::status::Statuses;
 
 use crate::config::{self, Config, Kind};
 use crate::labels::{Origin, Value, constant};
@@ -33,7 +34,7 @@ struct Metric {
     name: String,
     kind: Kind,
     condition: Condition,
-    statuses: Option<Vec<Statuses>>,
+    statuses: Option<Statuses>,
     amount: Amount,
     /// Label names with indexes of `Plan::values`; a name that is the end of another one comes before it.
     labels: Vec<(String, usize)>,
@@ -42,10 +43,6 @@ struct Metric {
     skipped: Counter,
     count: Gauge,
 }
-
-/// From one status to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Statuses(u16, u16);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Amount {
@@ -220,9 +217,10 @@ impl Plan {
         for (index, metric) in self.metrics.iter().enumerate() {
             let seen_metric = seen.metrics.get(index).cloned().unwrap_or_default();
             let is_meant = seen_metric.is_meant
-                && metric.statuses.as_ref().is_none_or(|statuses| {
-                    outcome.status().is_some_and(|status| statuses.iter().any(|one| one.has(status)))
-                });
+                && metric
+                    .statuses
+                    .as_ref()
+                    .is_none_or(|statuses| outcome.status().is_some_and(|status| statuses.has(status)));
             if is_meant && metric.amount != Amount::ActiveRequests {
                 let amount = metric.amount.of(&seen.request, seen_metric.amount, outcome);
                 let series = self.series(metric, seen, outcome);
@@ -366,64 +364,9 @@ fn whole(text: &[u8]) -> Option<u64> {
     (number <= MOST).then_some(number)
 }
 
-impl Statuses {
-    fn compile(patterns: &[config::StatusPattern]) -> Result<Vec<Self>, ConfigError> {
-        if patterns.is_empty() {
-            return Err(ConfigError::new("is empty and would mean nothing; leave it out to mean everything"));
-        }
-        let compile = |(index, pattern): (usize, &config::StatusPattern)| {
-            let text = pattern.0.as_str();
-            Self::new(text)
-                .ok_or_else(|| {
-                    ConfigError::new(format!(
-                        "{} is neither a status such as 404 nor a class such as 5xx",
-                        quoted(text)
-                    ))
-                })
-                .at_index(index)
-        };
-        patterns.iter().enumerate().map(compile).collect()
-    }
-
-    fn new(text: &str) -> Option<Self> {
-        let first = text.strip_suffix("xx").map_or_else(|| text.to_owned(), |class| format!("{class}00"));
-        let status: u16 = first.parse().ok().filter(|status| (100..=599).contains(status))?;
-        if first.len() != 3 {
-            return None;
-        }
-        Some(if text.ends_with("xx") {
-            Self(status, status.saturating_add(99))
-        } else {
-            Self(status, status)
-        })
-    }
-
-    fn has(self, status: u16) -> bool {
-        (self.0..=self.1).contains(&status)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statuses_are_numbers_and_classes() {
-        for (text, expected) in [
-            ("404", Some(Statuses(404, 404))),
-            ("5xx", Some(Statuses(500, 599))),
-            ("1xx", Some(Statuses(100, 199))),
-            ("6xx", None),
-            ("xx", None),
-            ("40xx", None),
-            ("+404", None),
-            ("99", None),
-            ("600", None),
-            ("", None),
-        ] {
-            assert_eq!(Statuses::new(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_whole_number_is_one_that_a_double_can_hold() {

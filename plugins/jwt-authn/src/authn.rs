@@ -8,16 +8,15 @@ use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::request::Request;
 
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::callout::Remote;
 use crate::challenge::Denial;
-use crate::claims::Claims;
-use crate::compact::{self, Compact};
+use crate::compact::{self, Compact, Token};
 use crate::config::{Config, CryptoOffload, Limits};
 use crate::crypto::Crypto;
 use crate::extract::{Found, Source};
 use crate::reject::Reject;
-use crate::rules::{Otherwise, Requirement, Rules};
+use crate::rules::{self, Otherwise, Requirement, Rules};
 use crate::verify::{Keys, Provider};
 
 /// Signatures that were wrong are remembered, too, so that sending one again costs next to nothing.
@@ -31,8 +30,9 @@ pub struct Authn {
     rules: Rules,
     limits: Limits,
     crypto: Crypto,
-    verified: RefCell<Cache<Rc<Verified>>>,
-    refused: RefCell<Cache<()>>,
+    verified: RefCell<Cache<Rc<Known>>>,
+    /// By which provider, and which generation of its keys.
+    refused: RefCell<Cache<(usize, u64)>>,
     caches: bool,
 }
 
@@ -41,11 +41,29 @@ pub struct Authn {
 pub struct Verified {
     /// Whose it is: a place in the list of providers.
     provider: usize,
-    claims: Rc<Claims>,
-    /// As JSON.
-    pub payload: Vec<u8>,
+    /// With which keys.
+    generation: u64,
+    /// What is in it.
+    pub token: Rc<Token>,
     /// What the upstream is told.
     pub headers: Vec<(HeaderName, Vec<u8>)>,
+}
+
+/// A token that was taken apart, and the providers that have verified it. A key that was removed takes with it what it
+/// has verified, as each has the generation of the keys with it.
+#[derive(Debug)]
+struct Known {
+    token: Rc<Token>,
+    verified: RefCell<Vec<Rc<Verified>>>,
+}
+
+/// A token of a request.
+struct Seen<'a> {
+    text: &'a [u8],
+    /// `None` where it was known already.
+    parts: Option<Compact<'a>>,
+    known: Rc<Known>,
+    cache_hit: &'a Cell<Option<bool>>,
 }
 
 /// Both clocks.
@@ -53,7 +71,7 @@ pub struct Verified {
 pub struct Now {
     /// Since the epoch.
     pub wall: Duration,
-    /// Since whenever.
+    /// Since whenever; zero where [`Authn::fetches_keys`] is false.
     pub monotonic: Duration,
 }
 
@@ -139,12 +157,25 @@ impl Authn {
         names
     }
 
+    /// Whether a decision might look at one of [`Authn::identity_headers`].
+    #[must_use]
+    pub fn reads_identity(&self) -> bool {
+        let is_read = |name: &HeaderName| rules::PREFLIGHT.contains(&name.as_str());
+        self.rules.read_headers || self.identity_headers().iter().any(is_read)
+    }
+
     /// The key sets that are fetched.
     pub fn remotes(&self) -> impl Iterator<Item = &Rc<Remote>> {
         self.providers.iter().filter_map(|provider| match &provider.keys {
             Keys::Fetched(remote) => Some(remote),
             Keys::Fixed(_) => None,
         })
+    }
+
+    /// Whether a decision depends on the age of key sets.
+    #[must_use]
+    pub fn fetches_keys(&self) -> bool {
+        self.remotes().next().is_some()
     }
 
     /// Who verifies what.
@@ -174,13 +205,16 @@ impl Authn {
             _ => Err(Reject::Multiple.into()),
         };
         let outcome = self.outcome(requirement, verified);
+        if matches!(outcome, Outcome::Denied(_)) && self.rules.lets_pass(request) {
+            return Decision { cache_hit: cache_hit.get(), ..open };
+        }
         let taken = self.to_be_taken(&outcome, &places);
         Decision { outcome, taken, cache_hit: cache_hit.get() }
     }
 
     fn outcome(&self, requirement: &Requirement, verified: Result<Rc<Verified>, Refusal>) -> Outcome {
         let (refusal, scope) = match verified {
-            Ok(verified) => match requirement.check(&verified.claims) {
+            Ok(verified) => match requirement.check(&verified.token.claims) {
                 Ok(()) => return Outcome::Verified(verified),
                 Err(insufficient) => {
                     let provider = Some(verified.provider);
@@ -220,30 +254,35 @@ impl Authn {
         places.iter().filter(|(_, owners)| !is_forwarded(owners)).map(|(source, _)| *source).collect()
     }
 
-    /// Whether the token is one of these providers'.
+    /// Whether the token is one of these providers'. What is known of it saves work and decides nothing: each provider
+    /// is asked in turn, as if the token had never been seen.
     fn verify(
         &self,
-        token: &[u8],
+        text: &[u8],
         owners: &[usize],
         now: &Now,
         cache_hit: &Cell<Option<bool>>,
     ) -> Result<Rc<Verified>, Refusal> {
-        if token.len() > self.limits.token_bytes {
+        if text.len() > self.limits.token_bytes {
             return Err(Reject::TooLarge.into());
         }
+        let known = self.verified.borrow_mut().get(text, now.wall);
         if self.caches {
-            let known = owners.iter().find_map(|&owner| self.cached(token, owner, now));
             cache_hit.set(Some(known.is_some()));
-            if let Some(known) = known {
-                return known;
-            }
         }
-        let compact = compact::split(token, self.limits.token_bytes, self.limits.json_depth)?;
-        let claims = Rc::new(compact.claims(self.limits.json_depth)?);
+        let seen = match known {
+            Some(known) => Seen { text, parts: None, known, cache_hit },
+            None => {
+                let parts = compact::split(text, self.limits.token_bytes)?;
+                let token = Rc::new(parts.read(self.limits.json_depth)?);
+                let known = Rc::new(Known { token, verified: RefCell::default() });
+                Seen { text, parts: Some(parts), known, cache_hit }
+            }
+        };
         let mut furthest = Refusal::from(Reject::Issuer);
         for &owner in owners {
             let Some(provider) = self.providers.get(owner) else { continue };
-            match self.verify_for(owner, provider, token, &compact, &claims, now) {
+            match self.verify_for(owner, provider, &seen, now) {
                 Ok(verified) => return Ok(verified),
                 Err(reject)
                     if furthest.provider.is_none() || reject.progress() > furthest.reject.progress() =>
@@ -256,48 +295,67 @@ impl Authn {
         Err(furthest)
     }
 
-    /// What is known of a token; its times are looked at again.
-    fn cached(&self, token: &[u8], owner: usize, now: &Now) -> Option<Result<Rc<Verified>, Refusal>> {
-        let provider = self.providers.get(owner)?;
-        let key = cache::key(owner, provider.keys(now.monotonic)?.generation, token);
-        let refusal = |reject| Refusal { reject, provider: Some(owner) };
-        if let Some(verified) = self.verified.borrow_mut().get(&key, now.monotonic) {
-            let times = verified.claims.check_times(&provider.times, now.wall);
-            return Some(times.map(|()| verified).map_err(refusal));
-        }
-        self.refused.borrow_mut().get(&key, now.monotonic).map(|()| Err(refusal(Reject::Signature)))
-    }
-
     fn verify_for(
         &self,
         owner: usize,
         provider: &Provider,
-        token: &[u8],
-        compact: &Compact<'_>,
-        claims: &Rc<Claims>,
+        seen: &Seen<'_>,
         now: &Now,
     ) -> Result<Rc<Verified>, Reject> {
-        let algorithm = provider.check(compact, claims)?;
-        claims.check_times(&provider.times, now.wall)?;
+        let Seen { text, parts, known, cache_hit } = seen;
+        let token = &known.token;
+        let algorithm = provider.check(token)?;
+        token.claims.check_times(&provider.times, now.wall)?;
         let keys = provider.keys(now.monotonic).ok_or(Reject::JwksUnavailable)?;
-        let checked = provider.check_signature(compact, algorithm, &keys, &self.crypto, now.monotonic);
-        let key = || cache::key(owner, keys.generation, token);
+        if let Some(verified) = known.verified_by(owner, keys.generation) {
+            return Ok(verified);
+        }
+        if self.refused.borrow_mut().get(text, now.wall) == Some((owner, keys.generation)) {
+            cache_hit.set(Some(true));
+            return Err(Reject::Signature);
+        }
+        let split;
+        let parts = match parts {
+            Some(parts) => parts,
+            None => {
+                split = compact::split(text, self.limits.token_bytes)?;
+                &split
+            }
+        };
+        let kid = token.header.kid.as_deref();
+        let checked = provider.check_signature(kid, parts, algorithm, &keys, &self.crypto, now.monotonic);
         if let Err(reject) = checked {
             if reject == Reject::Signature && self.caches {
-                self.refused.borrow_mut().insert(key(), (), now.monotonic);
+                self.refused.borrow_mut().insert(text, (owner, keys.generation), now.wall);
             }
             return Err(reject);
         }
         let verified = Rc::new(Verified {
             provider: owner,
-            headers: provider.outputs.of(&claims.all, compact.payload_text),
-            claims: Rc::clone(claims),
-            payload: compact.payload.clone(),
+            generation: keys.generation,
+            headers: provider.outputs.of(&token.claims.all, parts.payload),
+            token: Rc::clone(token),
         });
         if self.caches {
-            self.verified.borrow_mut().insert(key(), Rc::clone(&verified), now.monotonic);
+            known.add(&verified);
+            self.verified.borrow_mut().insert(text, Rc::clone(known), now.wall);
         }
         Ok(verified)
+    }
+}
+
+impl Known {
+    fn verified_by(&self, provider: usize, generation: u64) -> Option<Rc<Verified>> {
+        let verified = self.verified.borrow();
+        let by = |known: &&Rc<Verified>| known.provider == provider && known.generation == generation;
+        verified.iter().find(by).map(Rc::clone)
+    }
+
+    /// A provider's older keys no longer count.
+    fn add(&self, verified: &Rc<Verified>) {
+        let mut all = self.verified.borrow_mut();
+        all.retain(|known| known.provider != verified.provider);
+        all.push(Rc::clone(verified));
     }
 }
 

@@ -12,19 +12,28 @@ const MAX_HEADER: usize = 4096;
 /// Of a key id.
 const MAX_KID: usize = 1024;
 
-/// A token that is well formed. Nothing in it has been verified.
+/// The parts of a token, and its signature.
 #[derive(Clone, Debug)]
 pub struct Compact<'a> {
+    /// The header in base64url.
+    header: &'a [u8],
+    /// The payload in base64url.
+    pub payload: &'a [u8],
     /// Header and payload as they are signed.
     pub signed: &'a [u8],
-    /// The header.
-    pub header: Header,
-    /// The payload in base64url.
-    pub payload_text: &'a [u8],
-    /// The payload.
-    pub payload: Vec<u8>,
     /// The signature.
     pub signature: Vec<u8>,
+}
+
+/// What is in a token that is well formed. Nothing of it has been verified.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The header.
+    pub header: Header,
+    /// The payload as claims.
+    pub claims: Claims,
+    /// The payload as JSON.
+    pub payload: Vec<u8>,
 }
 
 /// The parameters of a header that count. Those that name or carry keys (`jku`, `jwk`, `x5u`, `x5c`) do not.
@@ -42,39 +51,38 @@ pub struct Header {
 ///
 /// # Errors
 /// [`Reject::TooLarge`] and [`Reject::Malformed`].
-pub fn split(token: &[u8], max_bytes: usize, max_depth: usize) -> Result<Compact<'_>, Reject> {
+pub fn split(token: &[u8], max_bytes: usize) -> Result<Compact<'_>, Reject> {
     if token.len() > max_bytes {
         return Err(Reject::TooLarge);
     }
-    let mut dots = token.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
-    let (Some(_), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
-        return Err(Reject::Malformed);
-    };
-    let mut parts = token.split(|&byte| byte == b'.');
-    let (Some(header), Some(payload_text), Some(signature)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Reject::Malformed);
-    };
-    let header = decode(header)?;
-    if header.len() > MAX_HEADER {
-        return Err(Reject::TooLarge);
-    }
-    Ok(Compact {
-        signed: token.get(..second).unwrap_or_default(),
-        header: Header::read(&header, max_depth)?,
-        payload_text,
-        payload: decode(payload_text)?,
-        signature: decode(signature)?,
-    })
+    let (header, rest) = at_dot(token)?;
+    let (payload, signature) = at_dot(rest)?;
+    let signed = token.len().saturating_sub(signature.len()).saturating_sub(1);
+    // A third dot is no base64url.
+    let signature = decode(signature)?;
+    Ok(Compact { header, payload, signed: token.get(..signed).unwrap_or_default(), signature })
+}
+
+fn at_dot(text: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
+    let dot = text.iter().position(|&byte| byte == b'.').ok_or(Reject::Malformed)?;
+    let (before, rest) = text.split_at_checked(dot).ok_or(Reject::Malformed)?;
+    Ok((before, rest.get(1..).unwrap_or_default()))
 }
 
 impl Compact<'_> {
-    /// The payload as claims.
+    /// Header and claims.
     ///
     /// # Errors
-    /// [`Reject::Malformed`].
-    pub fn claims(&self, max_depth: usize) -> Result<Claims, Reject> {
-        Claims::read(json::parse(&self.payload, max_depth).map_err(|_| Reject::Malformed)?)
+    /// [`Reject::TooLarge`] and [`Reject::Malformed`].
+    pub fn read(&self, max_depth: usize) -> Result<Token, Reject> {
+        let header = decode(self.header)?;
+        if header.len() > MAX_HEADER {
+            return Err(Reject::TooLarge);
+        }
+        let header = Header::read(&header, max_depth)?;
+        let payload = decode(self.payload)?;
+        let claims = Claims::read(json::parse(&payload, max_depth).map_err(|_| Reject::Malformed)?)?;
+        Ok(Token { header, claims, payload })
     }
 }
 
@@ -135,20 +143,25 @@ mod tests {
         URL_SAFE_NO_PAD.encode(text)
     }
 
+    fn read(token: &[u8], max_bytes: usize) -> Result<Token, Reject> {
+        split(token, max_bytes)?.read(8)
+    }
+
     fn with_header(header: &str) -> Option<Reject> {
-        split(format!("{}.{}.AA", encode(header), encode("{}")).as_bytes(), 16_384, 8).err()
+        read(format!("{}.{}.AA", encode(header), encode("{}")).as_bytes(), 16_384).err()
     }
 
     #[test]
     fn takes_a_token_apart() {
         let header = r#"{"alg":"RS256","kid":"k","typ":"application/AT+JWT","jku":"https://evil","x5c":["a"],"jwk":{}}"#;
         let text = format!("{}.{}.AQI", encode(header), encode("{}"));
-        let token = split(text.as_bytes(), 16_384, 8).unwrap();
+        let parts = split(text.as_bytes(), 16_384).unwrap();
+        let token = parts.read(8).unwrap();
         assert_eq!(token.header.alg, "RS256");
         assert_eq!(token.header.kid.as_deref(), Some("k"));
         assert_eq!(token.header.token_type(), "at+jwt");
-        assert_eq!((token.payload.as_slice(), token.signature.as_slice()), (&b"{}"[..], &[1, 2][..]));
-        assert_eq!(token.signed, text.rsplit_once('.').unwrap().0.as_bytes());
+        assert_eq!((token.payload.as_slice(), parts.signature.as_slice()), (&b"{}"[..], &[1, 2][..]));
+        assert_eq!(parts.signed, text.rsplit_once('.').unwrap().0.as_bytes());
     }
 
     #[test]
@@ -170,20 +183,20 @@ mod tests {
             format!("{header}..{payload}..AA"),
             ".".repeat(10_000),
         ] {
-            assert_eq!(split(token.as_bytes(), 16_384, 8).err(), Some(Reject::Malformed), "{token}");
+            assert_eq!(read(token.as_bytes(), 16_384).err(), Some(Reject::Malformed), "{token}");
         }
     }
 
     #[test]
     fn base64url_is_strict() {
         let (header, payload) = (encode(r#"{"alg":"RS256"}"#), encode("{}"));
-        assert!(split(format!("{header}.{payload}.AA").as_bytes(), 16_384, 8).is_ok());
+        assert!(read(format!("{header}.{payload}.AA").as_bytes(), 16_384).is_ok());
         for signature in ["AA=", "AA==", "A", "AB", "A A", "AA\n", "+/AA", "A\u{e9}", "AAAA=", "\0AAA"] {
             let token = format!("{header}.{payload}.{signature}");
-            assert_eq!(split(token.as_bytes(), 16_384, 8).err(), Some(Reject::Malformed), "{signature}");
+            assert_eq!(read(token.as_bytes(), 16_384).err(), Some(Reject::Malformed), "{signature}");
         }
         let token = [header.as_bytes(), b".", payload.as_bytes(), b".\xff\xfe"].concat();
-        assert_eq!(split(&token, 16_384, 8).err(), Some(Reject::Malformed));
+        assert_eq!(read(&token, 16_384).err(), Some(Reject::Malformed));
     }
 
     #[test]
@@ -232,7 +245,7 @@ mod tests {
         assert_eq!(with_header(&long("kid", 1024)), None);
         assert_eq!(with_header(&long("kid", 1025)), Some(Reject::Malformed));
         assert_eq!(with_header(&long("x", 4096)), Some(Reject::TooLarge));
-        assert_eq!(split(&[b'a'; 101], 100, 8).err(), Some(Reject::TooLarge));
+        assert_eq!(read(&[b'a'; 101], 100).err(), Some(Reject::TooLarge));
         assert_eq!(
             with_header(&format!(r#"{{"alg":"RS256","x":{}}}"#, "[".repeat(1000))),
             Some(Reject::Malformed)

@@ -143,6 +143,9 @@ impl Prefix {
                 }
             }
             Self::Scheme(scheme) => {
+                if let Some(token @ Found::Token(_)) = credentials(value.trim_ascii(), scheme) {
+                    return found.push(token);
+                }
                 // A comma is in no token: it is where lines were joined.
                 let parts: Vec<&[u8]> = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).collect();
                 let ours: Vec<Found> = parts.iter().filter_map(|part| credentials(part, scheme)).collect();
@@ -154,6 +157,11 @@ impl Prefix {
             }
         }
     }
+}
+
+/// A byte of `token68` (RFC 9110, section 11.2), but for the padding.
+fn is_token68(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
 /// What follows the scheme (RFC 6750, section 2.1); `None` under another scheme.
@@ -168,12 +176,7 @@ fn credentials(value: &[u8], scheme: &str) -> Option<Found> {
         _ => return None,
     };
     let unpadded = token.len().saturating_sub(token.iter().rev().take_while(|byte| **byte == b'=').count());
-    let is_token68 = unpadded > 0
-        && token
-            .get(..unpadded)
-            .unwrap_or_default()
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte));
+    let is_token68 = unpadded > 0 && token.get(..unpadded).unwrap_or_default().iter().all(is_token68);
     Some(if is_token68 { Found::Token(token.to_vec()) } else { Found::Malformed })
 }
 

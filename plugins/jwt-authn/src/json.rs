@@ -41,10 +41,10 @@ pub const MAX_MEMBERS: usize = 512;
 /// # Errors
 /// The first [`Flaw`].
 pub fn parse(text: &[u8], max_depth: usize) -> Result<Json, Flaw> {
-    let mut parser = Parser { rest: text };
-    parser.white_space();
+    let mut parser = Parser { rest: std::str::from_utf8(text).map_err(|_| Flaw::Syntax)? };
+    parser.white_space()?;
     let value = parser.value(max_depth)?;
-    parser.white_space();
+    parser.white_space()?;
     if parser.rest.is_empty() { Ok(value) } else { Err(Flaw::Syntax) }
 }
 
@@ -145,46 +145,54 @@ pub fn write_text(value: &str, text: &mut String) {
 }
 
 struct Parser<'a> {
-    rest: &'a [u8],
+    rest: &'a str,
 }
 
 impl<'a> Parser<'a> {
-    fn white_space(&mut self) {
-        while let Some((b' ' | b'\t' | b'\n' | b'\r', rest)) = self.rest.split_first() {
-            self.rest = rest;
-        }
+    fn next(&self) -> Option<u8> {
+        self.rest.as_bytes().first().copied()
+    }
+
+    /// The next bytes, which must end where a character does.
+    fn advance(&mut self, bytes: usize) -> Result<&'a str, Flaw> {
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Flaw::Syntax)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn advance_while(&mut self, is_wanted: fn(u8) -> bool) -> Result<&'a str, Flaw> {
+        let unwanted = self.rest.bytes().position(|byte| !is_wanted(byte));
+        self.advance(unwanted.unwrap_or(self.rest.len()))
+    }
+
+    fn white_space(&mut self) -> Result<(), Flaw> {
+        self.advance_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).map(drop)
     }
 
     fn take(&mut self) -> Result<u8, Flaw> {
-        let (&first, rest) = self.rest.split_first().ok_or(Flaw::Syntax)?;
-        self.rest = rest;
-        Ok(first)
+        let next = self.next().ok_or(Flaw::Syntax)?;
+        self.advance(1)?;
+        Ok(next)
     }
 
     fn is_next(&mut self, wanted: u8) -> bool {
-        match self.rest.split_first() {
-            Some((&first, rest)) if first == wanted => {
-                self.rest = rest;
-                true
-            }
-            _ => false,
-        }
+        self.next() == Some(wanted) && self.advance(1).is_ok()
     }
 
     fn value(&mut self, depth: usize) -> Result<Json, Flaw> {
-        match self.rest.first() {
+        match self.next() {
             Some(b'{') => self.map(depth.checked_sub(1).ok_or(Flaw::Depth)?),
             Some(b'[') => self.list(depth.checked_sub(1).ok_or(Flaw::Depth)?),
             Some(b'"') => self.text().map(Json::Text),
             Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
-            Some(b't') => self.word(b"true", Json::Bool(true)),
-            Some(b'f') => self.word(b"false", Json::Bool(false)),
-            Some(b'n') => self.word(b"null", Json::Null),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
             _ => Err(Flaw::Syntax),
         }
     }
 
-    fn word(&mut self, word: &[u8], value: Json) -> Result<Json, Flaw> {
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, Flaw> {
         self.rest = self.rest.strip_prefix(word).ok_or(Flaw::Syntax)?;
         Ok(value)
     }
@@ -192,21 +200,21 @@ impl<'a> Parser<'a> {
     fn map(&mut self, depth: usize) -> Result<Json, Flaw> {
         self.take()?;
         let mut members: Vec<(String, Json)> = Vec::new();
-        self.white_space();
+        self.white_space()?;
         if self.is_next(b'}') {
             return Ok(Json::Map(members));
         }
         loop {
-            self.white_space();
-            if self.rest.first() != Some(&b'"') {
+            self.white_space()?;
+            if self.next() != Some(b'"') {
                 return Err(Flaw::Syntax);
             }
             let name = self.text()?;
-            self.white_space();
+            self.white_space()?;
             if self.take()? != b':' {
                 return Err(Flaw::Syntax);
             }
-            self.white_space();
+            self.white_space()?;
             let value = self.value(depth)?;
             if members.len() >= MAX_MEMBERS {
                 return Err(Flaw::Members);
@@ -215,7 +223,7 @@ impl<'a> Parser<'a> {
                 return Err(Flaw::Duplicate);
             }
             members.push((name, value));
-            self.white_space();
+            self.white_space()?;
             match self.take()? {
                 b',' => {}
                 b'}' => return Ok(Json::Map(members)),
@@ -227,14 +235,14 @@ impl<'a> Parser<'a> {
     fn list(&mut self, depth: usize) -> Result<Json, Flaw> {
         self.take()?;
         let mut items = Vec::new();
-        self.white_space();
+        self.white_space()?;
         if self.is_next(b']') {
             return Ok(Json::List(items));
         }
         loop {
-            self.white_space();
+            self.white_space()?;
             items.push(self.value(depth)?);
-            self.white_space();
+            self.white_space()?;
             match self.take()? {
                 b',' => {}
                 b']' => return Ok(Json::List(items)),
@@ -243,8 +251,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The bytes that `before` had and the parser no longer has.
-    fn since(&self, before: &'a [u8]) -> &'a [u8] {
+    /// What `before` had and the parser no longer has.
+    fn since(&self, before: &'a str) -> &'a str {
         before.get(..before.len().saturating_sub(self.rest.len())).unwrap_or_default()
     }
 
@@ -261,36 +269,31 @@ impl<'a> Parser<'a> {
             let _ = self.is_next(b'+') || self.is_next(b'-');
             self.digits()?;
         }
-        utf8(self.since(before))
+        Ok(self.since(before).to_owned())
     }
 
     fn digits(&mut self) -> Result<(), Flaw> {
         if !self.take()?.is_ascii_digit() {
             return Err(Flaw::Syntax);
         }
-        while let Some((b'0'..=b'9', rest)) = self.rest.split_first() {
-            self.rest = rest;
-        }
-        Ok(())
+        self.advance_while(|byte| byte.is_ascii_digit()).map(drop)
     }
 
     fn text(&mut self) -> Result<String, Flaw> {
         self.take()?;
-        let mut bytes = Vec::new();
+        let mut text = self.plain_text()?.to_owned();
         loop {
-            let plain = self.rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count();
-            let (run, rest) = self.rest.split_at_checked(plain).ok_or(Flaw::Syntax)?;
-            bytes.extend_from_slice(run);
-            self.rest = rest;
             match self.take()? {
-                b'"' => return String::from_utf8(bytes).map_err(|_| Flaw::Syntax),
-                b'\\' => {
-                    let escaped = self.escape()?;
-                    bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
-                }
+                b'"' => return Ok(text),
+                b'\\' => text.push(self.escape()?),
                 _ => return Err(Flaw::Syntax),
             }
+            text.push_str(self.plain_text()?);
         }
+    }
+
+    fn plain_text(&mut self) -> Result<&'a str, Flaw> {
+        self.advance_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
     }
 
     fn escape(&mut self) -> Result<char, Flaw> {
@@ -308,7 +311,7 @@ impl<'a> Parser<'a> {
                 if !(0xd800..0xdc00).contains(&high) {
                     return char::from_u32(high).ok_or(Flaw::Syntax);
                 }
-                self.rest = self.rest.strip_prefix(b"\\u").ok_or(Flaw::Syntax)?;
+                self.rest = self.rest.strip_prefix("\\u").ok_or(Flaw::Syntax)?;
                 let low = self.hex4()?;
                 if !(0xdc00..0xe000).contains(&low) {
                     return Err(Flaw::Syntax);
@@ -332,10 +335,6 @@ impl<'a> Parser<'a> {
 
 fn narrow(unit: u32) -> u16 {
     u16::try_from(unit).unwrap_or_default()
-}
-
-fn utf8(bytes: &[u8]) -> Result<String, Flaw> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Flaw::Syntax)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
+use crate::crypto::host;
 use crate::json::Json;
 
 /// The algorithms there are, by the names that are compared, to the letter.
@@ -65,6 +66,8 @@ pub struct Key {
     algorithm: Option<Algorithm>,
     /// Itself.
     pub material: DecodingKey,
+    /// Itself as the host wants it, if that might verify with it.
+    pub public: Option<Vec<u8>>,
 }
 
 /// Which RSA keys are taken.
@@ -81,7 +84,7 @@ pub type Unfit = String;
 
 impl Key {
     fn new(shape: Shape, material: DecodingKey) -> Self {
-        Self { kid: None, shape, algorithm: None, material }
+        Self { kid: None, shape, algorithm: None, material, public: None }
     }
 
     /// An RSA key of big-endian modulus and exponent.
@@ -108,7 +111,9 @@ impl Key {
         if !is_odd(modulus) {
             return Err("an even RSA modulus".into());
         }
-        Ok(Self::new(Shape::Rsa, DecodingKey::from_rsa_raw_components(modulus, exponent)))
+        let material = DecodingKey::from_rsa_raw_components(modulus, exponent);
+        let public = Some(host::rsa(modulus, exponent));
+        Ok(Self { public, ..Self::new(Shape::Rsa, material) })
     }
 
     /// A point, in coordinates of the curve's full length.
@@ -121,15 +126,15 @@ impl Key {
             return Err(format!("a coordinate is not of {length} bytes"));
         }
         let point = [&[4], x, y].concat();
-        let is_on_curve = match shape {
-            Shape::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).is_ok(),
-            Shape::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).is_ok(),
-            _ => false,
+        let (is_on_curve, public) = match shape {
+            Shape::P256 => (p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).is_ok(), host::p256(&point)),
+            Shape::P384 => (p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).is_ok(), host::p384(&point)),
+            _ => (false, Vec::new()),
         };
         if !is_on_curve {
             return Err("a point that is not on the curve".into());
         }
-        Ok(Self::new(shape, DecodingKey::from_ec_der(&point)))
+        Ok(Self { public: Some(public), ..Self::new(shape, DecodingKey::from_ec_der(&point)) })
     }
 
     /// An Ed25519 key.

@@ -36,7 +36,7 @@ use plugin_kit::{Plugin, clock, hostcalls, property};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::authn::{Authn, Now, Outcome, Verified};
+use crate::authn::{Authn, Now, Outcome};
 use crate::challenge::{Denial, Errors};
 use crate::config::Config;
 use crate::extract::{Source, without_cookies, without_params};
@@ -57,6 +57,8 @@ struct Compiled {
     authn: Authn,
     errors: Errors,
     identity_headers: Vec<HeaderName>,
+    /// Whether a client's own must have gone before the request is looked at.
+    identity_first: bool,
     metrics: Metrics,
 }
 
@@ -71,6 +73,7 @@ impl Plugin for JwtAuthn {
             mode: config.mode,
             client_ip: config.client_ip.check().at("clientIp")?,
             errors: Errors::compile(&config.errors).at("errors")?,
+            identity_first: authn.reads_identity(),
             identity_headers: authn.identity_headers(),
             metrics: Metrics::new(),
             authn,
@@ -117,31 +120,42 @@ impl HttpContext for Filter {
             Mode::DryRun => false,
             Mode::Off => return Action::Continue,
         };
-        // First, and whatever comes of the request: nobody but us says who is asking.
-        if enforces {
-            plugin.remove_identity();
+        if enforces && plugin.identity_first {
+            plugin.identify(&[]);
         }
         let request = Request::current(plugin.client_ip);
-        let now = || Now { wall: clock::wall(), monotonic: clock::monotonic() };
+        let now = || Now {
+            wall: clock::wall(),
+            monotonic: if plugin.authn.fetches_keys() { clock::monotonic() } else { Duration::ZERO },
+        };
         let decision = plugin.authn.decide(&request, now);
         plugin.metrics.count(&decision.outcome, decision.cache_hit);
+        let verified = match &decision.outcome {
+            Outcome::Verified(verified) => Some(verified),
+            _ => None,
+        };
+        if enforces {
+            take_off(&request, &decision.taken);
+            plugin.identify(verified.map(|verified| verified.headers.as_slice()).unwrap_or_default());
+        }
         if let Outcome::Denied(denial) = &decision.outcome {
             return plugin.deny(denial, &request, enforces);
         }
-        if enforces {
-            take_off(&request, &decision.taken);
-            if let Outcome::Verified(verified) = &decision.outcome {
-                introduce(verified);
-            }
+        if enforces && let Some(verified) = verified {
+            let _ = property::set_filter_state(PAYLOAD, &verified.token.payload);
         }
         Action::Continue
     }
 }
 
 impl Compiled {
-    fn remove_identity(&self) {
+    /// Whatever comes of the request: nobody but us says who is asking.
+    fn identify(&self, outputs: &[(HeaderName, Vec<u8>)]) {
         for name in &self.identity_headers {
-            if REQUEST.get(name.as_str()).is_some() {
+            let output = outputs.iter().find(|(output, _)| output == name);
+            // What takes the place of a client's own line need not be looked for.
+            let written = output.is_some_and(|(_, value)| REQUEST.set(name.as_str(), value).is_ok());
+            if !written && REQUEST.get(name.as_str()).is_some() {
                 let _ = REQUEST.remove(name.as_str());
             }
         }
@@ -157,14 +171,6 @@ impl Compiled {
         self.errors.reply(denial, request.is_grpc()).send();
         Action::Pause
     }
-}
-
-/// Tells the upstream, and later plugins, who is asking.
-fn introduce(verified: &Verified) {
-    for (name, value) in &verified.headers {
-        let _ = REQUEST.set(name.as_str(), value);
-    }
-    let _ = property::set_filter_state(PAYLOAD, &verified.payload);
 }
 
 /// Takes tokens off the request.

@@ -1,7 +1,7 @@
 //! What is required where.
 
 use plugin_kit::config::{At, ConfigError, quoted};
-use plugin_kit::matching::Condition;
+use plugin_kit::matching::{Condition, Match};
 use plugin_kit::path::is_plain;
 use plugin_kit::request::Request;
 
@@ -20,6 +20,8 @@ pub struct Rules {
     /// A token of any provider.
     strict: Requirement,
     bypass_cors_preflight: bool,
+    /// Whether a rule might look at a header that is an output.
+    pub read_headers: bool,
 }
 
 /// What a request must have.
@@ -80,15 +82,13 @@ impl Rules {
             default: Requirement::compile(default, config).at("defaultRequire")?,
             strict: Requirement::compile(&any, config)?,
             bypass_cors_preflight: config.bypass_cors_preflight,
+            read_headers: config.rules.iter().any(|rule| reads_headers(&rule.matches)),
         })
     }
 
     /// What this request must have; `None`: nothing.
     #[must_use]
     pub fn requirement(&self, request: &Request) -> Option<&Requirement> {
-        if self.bypass_cors_preflight && is_preflight(request) {
-            return None;
-        }
         let found = self.rules.iter().find(|(condition, requirement)| {
             condition.matches(request) && (!requirement.is_lenient() || is_plain(request.path()))
         });
@@ -100,14 +100,28 @@ impl Rules {
         };
         (!requirement.none).then_some(requirement)
     }
+
+    /// Whether a request passes without what it must have.
+    #[must_use]
+    pub fn lets_pass(&self, request: &Request) -> bool {
+        self.bypass_cors_preflight && is_preflight(request)
+    }
 }
+
+/// Whether a match might look at a header that is an output.
+fn reads_headers(matches: &Match) -> bool {
+    let Match { hosts: _, methods: _, paths: _, headers, query: _, cookies: _, client_ips, values, any, not } =
+        matches;
+    headers.is_some() || client_ips.is_some() || values.is_some() || any.is_some() || not.is_some()
+}
+
+/// What only a CORS preflight has together.
+pub const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
 
 /// The Fetch standard's CORS-preflight request.
 fn is_preflight(request: &Request) -> bool {
     let has = |name: &str| request.header(name).is_some_and(|value| !value.is_empty());
-    request.header(":method").is_some_and(|method| *method == *b"OPTIONS")
-        && has("origin")
-        && has("access-control-request-method")
+    request.header(":method").is_some_and(|method| *method == *b"OPTIONS") && PREFLIGHT.into_iter().all(has)
 }
 
 impl Requirement {
@@ -356,12 +370,12 @@ mod tests {
     #[test]
     fn a_preflight_needs_both_of_its_headers() {
         let rules = rules(r#""rules": []"#);
-        let ask = |headers: &[(&str, &[u8])]| rules.requirement(&Request::detached(headers)).is_some();
+        let passes = |headers: &[(&str, &[u8])]| rules.lets_pass(&Request::detached(headers));
         let (options, origin) = ((":method", &b"OPTIONS"[..]), ("origin", &b"https://a"[..]));
         let method = ("access-control-request-method", &b"PUT"[..]);
-        assert!(!ask(&[options, origin, method]));
+        assert!(passes(&[options, origin, method]));
         for headers in [&[options, origin][..], &[options, method], &[(":method", b"GET"), origin, method]] {
-            assert!(ask(headers));
+            assert!(!passes(headers));
         }
     }
 

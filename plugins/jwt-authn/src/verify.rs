@@ -9,7 +9,7 @@ use plugin_kit::config::{At, ConfigError, quoted};
 
 use crate::callout::{Location, Remote};
 use crate::claims::{Claims, Times};
-use crate::compact::{Compact, normalized_type};
+use crate::compact::{Compact, Token, normalized_type};
 use crate::config;
 use crate::crypto::Crypto;
 use crate::jwks::{self, SetPolicy};
@@ -145,7 +145,8 @@ impl Provider {
     ///
     /// # Errors
     /// Why the token is not taken.
-    pub fn check(&self, token: &Compact<'_>, claims: &Claims) -> Result<Algorithm, Reject> {
+    pub fn check(&self, token: &Token) -> Result<Algorithm, Reject> {
+        let claims = &token.claims;
         if !self.issues(claims) {
             return Err(Reject::Issuer);
         }
@@ -173,38 +174,39 @@ impl Provider {
     /// [`Reject::UnknownKid`], [`Reject::Alg`], [`Reject::Signature`], [`Reject::JwksUnavailable`].
     pub fn check_signature(
         &self,
+        kid: Option<&str>,
         token: &Compact<'_>,
         algorithm: Algorithm,
         keys: &KeySet,
         crypto: &Crypto,
         now: Duration,
     ) -> Result<(), Reject> {
-        match verify_with(&keys.keys, token, algorithm, crypto) {
+        match verify_with(&keys.keys, kid, token, algorithm, crypto) {
             Err(Reject::UnknownKid) => {}
             decided => return decided,
         }
         let Keys::Fetched(remote) = &self.keys else { return Err(Reject::UnknownKid) };
         match remote.unknown_kid(keys.generation, now) {
-            Ok(newer) => verify_with(&newer.keys, token, algorithm, crypto),
+            Ok(newer) => verify_with(&newer.keys, kid, token, algorithm, crypto),
             Err(Absent::Certain) => Err(Reject::UnknownKid),
             Err(Absent::Maybe | Absent::Ask) => Err(Reject::JwksUnavailable),
         }
     }
 }
 
-/// Verifies with the keys that the token may mean.
+/// Verifies with the keys that `kid`, the token's, may mean.
 ///
 /// # Errors
 /// [`Reject::UnknownKid`], [`Reject::Alg`], [`Reject::Signature`].
 pub fn verify_with(
     keys: &[Key],
+    kid: Option<&str>,
     token: &Compact<'_>,
     algorithm: Algorithm,
     crypto: &Crypto,
 ) -> Result<(), Reject> {
     // A key without a name is meant by any name.
-    let is_meant =
-        |key: &&Key| token.header.kid.is_none() || key.kid.is_none() || key.kid == token.header.kid;
+    let is_meant = |key: &&Key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid;
     let mut meant = keys.iter().filter(is_meant).peekable();
     if meant.peek().is_none() {
         return Err(Reject::UnknownKid);
@@ -213,7 +215,7 @@ pub fn verify_with(
     if fitting.peek().is_none() {
         return Err(Reject::Alg);
     }
-    let verified = fitting.any(|key| crypto.verify(algorithm, &key.material, token.signed, &token.signature));
+    let verified = fitting.any(|key| crypto.verify(algorithm, key, token.signed, &token.signature));
     if verified { Ok(()) } else { Err(Reject::Signature) }
 }
 

@@ -12,6 +12,23 @@ const JSON_LIKE: &str = "([\\[\\]{}:,\" \\\\]|\"[a-z\\\\u0-9]{0,6}\"|-?[0-9]{1,2
 /// Characters that come close to a token.
 const TOKEN_LIKE: &str = "(ey[A-Za-z0-9_=+/-]{0,40}\\.?){0,6}|[A-Za-z0-9_.-]{0,80}";
 
+/// What the fuzzer found worth keeping.
+#[test]
+fn the_corpora() {
+    replay("token", token);
+    replay("header", header);
+    replay("jwks", jwks);
+}
+
+fn replay(target: &str, holds: fn(&[u8]) -> bool) {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{target}");
+    for file in files {
+        assert!(holds(&std::fs::read(&file).unwrap()), "{}", file.display());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
         std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)

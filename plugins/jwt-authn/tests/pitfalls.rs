@@ -301,6 +301,27 @@ fn a_clients_own_identity_never_reaches_the_upstream() {
 }
 
 #[test]
+fn a_clients_own_identity_chooses_no_rule() {
+    let matches = [
+        json!({"headers": [{"name": "x-user-id", "exact": "root"}]}),
+        json!({"any": [{"headers": [{"name": "x-user-id", "present": true}]}]}),
+        json!({"not": {"headers": [{"name": "x-user-id", "present": false}]}}),
+        json!({"values": [{"source": "header:x-user-id", "exact": "root"}]}),
+    ];
+    for matches in matches {
+        let mut config = config(json!({}));
+        config["rules"] = json!([{"match": matches, "requires": {"none": true}}]);
+        let envoy = Envoy::start::<JwtAuthn>(config);
+        let request = Request::get("/").header("x-user-id", "root");
+        assert_eq!(verdict(&envoy, request), "missing", "{matches}");
+    }
+    let outputs = json!({"outputClaimToHeaders": [{"header": "origin", "claim": "sub"}]});
+    let preflight =
+        Request::new("OPTIONS", "/").header("origin", "o").header("access-control-request-method", "GET");
+    assert_eq!(verdict(&start(outputs), preflight), "missing", "an origin that nobody verified");
+}
+
+#[test]
 fn nothing_of_the_request_is_in_the_reply() {
     let envoy = start(json!({}));
     let stream = envoy.request(Request::get("/secret-path?access_token=secret-token&realm=\"x"));

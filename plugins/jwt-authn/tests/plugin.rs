@@ -50,7 +50,7 @@ fn a_request_that_needs_no_token_costs_a_read_and_one_for_each_identity_header()
     drop(envoy.request(Request::get("/public")));
     assert_eq!(
         envoy.request(Request::get("/public")).hostcalls(),
-        ["get x-user-id", "get :method", "get :path", "metric.add wasm_filter.jwt_authn.allowed_total"]
+        ["get :path", "metric.add wasm_filter.jwt_authn.allowed_total", "get x-user-id"]
     );
 }
 
@@ -70,11 +70,8 @@ fn a_token_that_is_known_costs_no_signature() {
     assert_eq!(
         envoy.request(bearer(&token)).hostcalls(),
         [
-            "get x-user-id",
-            "get :method",
             "get authorization",
             "wall_clock",
-            "monotonic_clock",
             "metric.add wasm_filter.jwt_authn.cache.hit.lookups_total",
             "metric.add wasm_filter.jwt_authn.allowed_total",
             "remove authorization",
@@ -92,7 +89,7 @@ fn a_token_that_is_known_costs_no_signature() {
 fn a_known_token_ends_when_it_ends() {
     let envoy = Envoy::start::<JwtAuthn>(config(json!({"clockSkew": "0s"})));
     let token = signer::token("EdDSA", claims());
-    for (second, status) in [(299, None), (300, Some(401)), (298, None)] {
+    for (second, status) in [(298, None), (300, Some(401)), (299, None)] {
         envoy.set_wall_clock(std::time::Duration::from_secs(NOW + second));
         let reply = envoy.request(bearer(&token)).local_reply().map(|reply| reply.status);
         assert_eq!(reply, status, "{second}");

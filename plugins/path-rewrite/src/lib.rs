@@ -1,6 +1,8 @@
 //! path-rewrite: rewrites, redirects and answers requests by rule; edits headers; keeps a trace id.
 
 pub mod config;
+#[doc(hidden)]
+pub mod hostile;
 mod query;
 mod redirect;
 mod reverse;

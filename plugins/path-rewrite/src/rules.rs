@@ -179,7 +179,7 @@ impl CompiledRule {
             return Err(ConfigError::new(format!("{} exclude each other", given.join(" and "))));
         }
         let condition = rule.matches.compile_with(max_regex_bytes).at("match")?;
-        let caught = names_of_every(&condition);
+        let caught = condition.capture_names();
         let action = match (&rule.rewrite, &rule.redirect, &rule.respond) {
             (Some(rewrite), _, _) => {
                 Action::Rewrite(PathRewrite::compile(rewrite, &caught, max_regex_bytes).at("rewrite")?)
@@ -341,18 +341,6 @@ fn compile_respond(respond: &Respond, captures: &[String]) -> Result<Action, Con
     });
     let headers = headers.collect::<Result<_, ConfigError>>()?;
     Ok(Action::Respond { status: respond.status, body: respond.body.clone(), headers })
-}
-
-/// The captures that there are whichever of the path conditions matches.
-fn names_of_every(condition: &Condition) -> Vec<String> {
-    let mut paths = condition.paths().iter();
-    let Some(first) = paths.next() else { return Vec::new() };
-    let mut names: Vec<String> = first.names().into_iter().map(std::borrow::Cow::into_owned).collect();
-    for path in paths {
-        let other = path.names();
-        names.retain(|name| other.iter().any(|known| known == name));
-    }
-    names
 }
 
 fn check_name(rule: &Rule, before: &[Rule]) -> Result<(), ConfigError> {

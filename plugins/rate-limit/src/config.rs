@@ -161,9 +161,9 @@ impl Default for Limit {
 }
 
 /// What happens where a part of a key has no value.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum OnMissingKey {
     /// The limit does not apply.
     #[default]
@@ -174,10 +174,16 @@ pub enum OnMissingKey {
     Empty,
 }
 
+plugin_kit::choices!(OnMissingKey {
+    "skip" => Skip,
+    "deny" => Deny,
+    "empty" => Empty,
+});
+
 /// Who counts.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Backend {
     /// This proxy, all of its workers together.
     #[default]
@@ -186,10 +192,15 @@ pub enum Backend {
     Rls,
 }
 
+plugin_kit::choices!(Backend {
+    "local" => Local,
+    "rls" => Rls,
+});
+
 /// How a limit counts.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Algorithm {
     /// The generic cell rate algorithm: a token bucket without a timer.
     #[default]
@@ -199,6 +210,12 @@ pub enum Algorithm {
     /// The count of this window, and of the one before the share that a window ending now would still cover.
     SlidingWindow,
 }
+
+plugin_kit::choices!(Algorithm {
+    "gcra" => Gcra,
+    "fixedWindow" => FixedWindow,
+    "slidingWindow" => SlidingWindow,
+});
 
 /// What a request costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,9 +268,9 @@ plugin_kit::fields!(Override {
 });
 
 /// When a limit is charged.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Charge {
     /// Before the request goes on.
     #[default]
@@ -261,6 +278,11 @@ pub enum Charge {
     /// When the response is known.
     Response,
 }
+
+plugin_kit::choices!(Charge {
+    "request" => Request,
+    "response" => Response,
+});
 
 /// Which responses are charged.
 #[derive(Clone, Debug, Default)]
@@ -322,9 +344,9 @@ plugin_kit::fields!(Rls {
 });
 
 /// What happens without an answer.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum FailureMode {
     /// The request passes.
     #[default]
@@ -332,6 +354,11 @@ pub enum FailureMode {
     /// The request is denied with `failureStatus`.
     Deny,
 }
+
+plugin_kit::choices!(FailureMode {
+    "allow" => Allow,
+    "deny" => Deny,
+});
 
 /// What a denied client gets, and the headers of every response.
 #[derive(Clone, Debug, Default)]
@@ -363,9 +390,9 @@ plugin_kit::fields!(Response {
 });
 
 /// Which headers tell clients what is left.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum RateLimitHeaders {
     /// `RateLimit` and `RateLimit-Policy`, of every limit that applied.
     #[default]
@@ -375,6 +402,12 @@ pub enum RateLimitHeaders {
     /// None.
     None,
 }
+
+plugin_kit::choices!(RateLimitHeaders {
+    "ietf" => Ietf,
+    "xRateLimit" => XRateLimit,
+    "none" => None,
+});
 
 impl<'de> Deserialize<'de> for Cost {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -11,12 +11,16 @@ impl Secret {
         Self((whole & u128::from(u64::MAX)) as u64, (whole >> 64) as u64)
     }
 
-    /// The hash of some bytes.
-    pub fn hash(self, bytes: &[u8]) -> u64 {
+    /// No secret, for what no client chooses.
+    pub const KNOWN: Self = Self(0, 0);
+
+    /// The hash of some bytes after others, whose hash is `before`; 0 where there are none.
+    pub fn hash(self, before: u64, bytes: &[u8]) -> u64 {
+        let first = self.0 ^ before;
         let mut state = [
-            self.0 ^ 0x736f_6d65_7073_6575,
+            first ^ 0x736f_6d65_7073_6575,
             self.1 ^ 0x646f_7261_6e64_6f6d,
-            self.0 ^ 0x6c79_6765_6e65_7261,
+            first ^ 0x6c79_6765_6e65_7261,
             self.1 ^ 0x7465_6462_7974_6573,
         ];
         let (words, rest) = bytes.as_chunks::<8>();
@@ -72,7 +76,7 @@ mod tests {
             (15, [0xe5, 0x45, 0xbe, 0x49, 0x61, 0xca, 0x29, 0xa1]),
             (63, [0x72, 0x45, 0x06, 0xeb, 0x4c, 0x32, 0x8a, 0x95]),
         ] {
-            assert_eq!(secret.hash(&text[..length]).to_le_bytes(), hash, "{length}");
+            assert_eq!(secret.hash(0, &text[..length]).to_le_bytes(), hash, "{length}");
         }
     }
 }

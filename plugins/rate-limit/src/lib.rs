@@ -51,7 +51,8 @@ const MAX_KEYS: u32 = 65_536;
 const MAX_STORE_BYTES: usize = 200;
 /// How long a worker believes its own memory of a denial before it asks the table again: what a refund, a new
 /// configuration or a step of the wall clock changes is noticed after that.
-const RECHECK: u64 = 1_000_000_000;
+const RECHECK: u64 = SECOND;
+const SECOND: u64 = 1_000_000_000;
 
 /// The plugin: its compiled configuration, shared by all requests.
 pub struct RateLimit(Rc<Compiled>);
@@ -73,22 +74,25 @@ impl Plugin for RateLimit {
     type Filter = Filter;
 
     fn new(config: Config) -> Result<Self, ConfigError> {
-        let limits = Limits::compile(&config)?;
+        let client_ip = config.client_ip.check().at("clientIp")?;
+        let store = open(&config)?;
+        let service = config.rls.as_ref().map(Service::compile).transpose().at("rls")?;
         let replies = Replies::compile(&config.response, config.rls.as_ref())?;
+        let limits = Limits::compile(&config)?;
         let headers = match config.max_requests {
             Some(_) => RateLimitHeaders::XRateLimit,
             None => RateLimitHeaders::Ietf,
         };
         Ok(Self(Rc::new(Compiled {
             mode: config.mode,
-            client_ip: config.client_ip.check().at("clientIp")?,
-            service: config.rls.as_ref().map(Service::compile).transpose().at("rls")?,
+            client_ip,
             metrics: Metrics::new(limits.iter()),
             limits,
+            store,
+            service,
             replies,
             headers: config.response.rate_limit_headers.unwrap_or(headers),
             known_denials: RefCell::default(),
-            store: open(&config)?,
         })))
     }
 
@@ -186,15 +190,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let applying = plugin.limits.applying(&request, plugin.store.secret());
-        if applying.is_empty() {
+        let (mut asked, mut stops) = (Vec::new(), Vec::new());
+        for (index, applied) in plugin.limits.applying(&request, plugin.store.secret()) {
+            self.sort_out(&request, index, applied, &mut asked, &mut stops);
+        }
+        if self.checks.is_empty() && asked.is_empty() && stops.is_empty() {
             return Action::Continue;
         }
         let now = plugin.now();
-        let (mut asked, mut stops) = (Vec::new(), Vec::new());
-        for (index, applied) in applying {
-            self.sort_out(&request, index, applied, &mut asked, &mut stops);
-        }
         if stops.is_empty() {
             stops = self.known_denials(&asked, now);
         }
@@ -223,9 +226,13 @@ impl HttpContext for Filter {
         self.show();
         Action::Continue
     }
+}
 
-    /// A client that went away got no response; what is charged for any is charged for none, too.
-    fn on_log(&mut self) {
+/// A client that went away got no response; what is charged for any is charged for none, too.
+///
+/// Here rather than in `on_log`, as each callback that a module exports costs every request a call into the VM.
+impl Drop for Filter {
+    fn drop(&mut self) {
         if self.charges_late {
             self.charge_late(None);
         }
@@ -481,7 +488,8 @@ impl Filter {
 
 impl Compiled {
     fn now(&self) -> Now {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanos =
+            |time: Duration| time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into());
         Now {
             monotonic: nanos(clock::monotonic()),
             wall: if self.limits.needs_wall_clock { nanos(clock::wall()) } else { 0 },
@@ -556,7 +564,7 @@ fn wait_of(headers: &[Pair]) -> Option<u64> {
     };
     let value = value(b"retry-after").or_else(|| value(b"x-ratelimit-reset"))?;
     let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1_000_000_000))
+    Some(seconds.saturating_mul(SECOND))
 }
 
 fn is_grpc() -> bool {
@@ -616,7 +624,7 @@ impl Metrics {
 }
 
 plugin_kit::plugin!(
-    RateLimit: on_http_request_headers, on_http_response_headers, on_grpc_call_response, on_log
+    RateLimit: on_http_request_headers, on_http_response_headers, on_grpc_call_response
 );
 
 #[cfg(test)]

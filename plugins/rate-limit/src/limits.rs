@@ -61,17 +61,17 @@ pub struct Local {
     quota: Quota,
     exact: Vec<(Vec<u8>, Quota)>,
     prefixes: Vec<(Vec<u8>, Quota)>,
-    /// Limits of the same key and group lie in the same shard.
-    group: u32,
+    /// A hash; limits of the same key and group lie in the same shard.
+    group: u64,
 }
 
 /// A rate, and what its counters are called.
 #[derive(Debug)]
 struct Quota {
     rate: Rate,
-    /// Of what makes a stored count another one's: name and algorithm, and of windows the length. Not of the numbers,
-    /// so that a new rate goes on with the old counts.
-    id: Vec<u8>,
+    /// The hash of what makes a stored count another one's: name and algorithm, and of windows the length. Not of the
+    /// numbers, so that a new rate goes on with the old counts.
+    id: u64,
 }
 
 /// A limit that applies to a request.
@@ -141,17 +141,11 @@ impl Limits {
     }
 
     /// The limits that apply to a request, each by its place.
-    pub fn applying(&self, request: &Request, secret: Secret) -> Vec<(usize, Applied)> {
-        if self.exempt.iter().any(|condition| condition.matches(request)) {
-            return Vec::new();
-        }
-        let mut applying = Vec::new();
-        for (index, limit) in self.limits.iter().enumerate() {
-            if let Some(applied) = limit.apply(request, secret) {
-                applying.push((index, applied));
-            }
-        }
-        applying
+    pub fn applying(&self, request: &Request, secret: Secret) -> impl Iterator<Item = (usize, Applied)> {
+        let exempt = self.exempt.iter().any(|condition| condition.matches(request));
+        let limits = if exempt { &[] } else { self.limits.as_slice() };
+        let indexed = limits.iter().enumerate();
+        indexed.filter_map(move |(index, limit)| Some((index, limit.apply(request, secret)?)))
     }
 }
 
@@ -219,15 +213,18 @@ impl Limit {
         if !self.condition.matches(request) {
             return None;
         }
-        let mut parts = Vec::with_capacity(self.key.len());
+        let (mut first, mut hash) = (None, 0);
         for source in &self.key {
             match self.value(source, request) {
-                Ok(part) => parts.push(part),
+                Ok(part) => {
+                    hash = secret.hash(hash, &part);
+                    first = first.or(Some(part));
+                }
                 Err(missing) => return missing,
             }
         }
         let descriptor = match &self.kind {
-            Kind::Local(local) => return Some(local.place(&parts, secret)),
+            Kind::Local(local) => return Some(local.place(first.as_deref(), hash)),
             Kind::Global(descriptor) => descriptor,
         };
         let mut encoded = Vec::new();
@@ -237,7 +234,7 @@ impl Limit {
                 Err(missing) => return missing,
             }
         }
-        let key = secret.hash(&[self.name.as_bytes(), b"\0", &encoded].concat());
+        let key = secret.hash(secret.hash(0, self.name.as_bytes()), &encoded);
         Some(Applied::Global { descriptor: encoded, key })
     }
 
@@ -298,7 +295,7 @@ impl Local {
             quota,
             exact,
             prefixes,
-            group: u32::try_from(same_key.checked_div(TOGETHER).unwrap_or(0)).unwrap_or(0),
+            group: Secret::KNOWN.hash(0, &same_key.checked_div(TOGETHER).unwrap_or(0).to_le_bytes()),
         })
     }
 
@@ -307,7 +304,7 @@ impl Local {
         std::iter::once(&self.quota).chain(others)
     }
 
-    fn quota(&self, first: Option<&Vec<u8>>) -> &Quota {
+    fn quota(&self, first: Option<&[u8]>) -> &Quota {
         let Some(first) = first else { return &self.quota };
         let exact = self.exact.iter().find(|(value, _)| value == first);
         exact
@@ -318,14 +315,10 @@ impl Local {
             .map_or(&self.quota, |(_, quota)| quota)
     }
 
-    fn place(&self, parts: &[Vec<u8>], secret: Secret) -> Applied {
-        let quota = self.quota(parts.first());
-        let whole = secret.hash(&joined(parts)).to_le_bytes();
-        Applied::Local {
-            rate: quota.rate,
-            shard: secret.hash(&[&whole[..], &self.group.to_le_bytes()].concat()),
-            key: secret.hash(&[&whole[..], &quota.id].concat()),
-        }
+    /// `hash` is that of the key, which only the proxy knows: what is mixed in needs no secret.
+    fn place(&self, first: Option<&[u8]>, hash: u64) -> Applied {
+        let quota = self.quota(first);
+        Applied::Local { rate: quota.rate, shard: hash ^ self.group, key: hash ^ quota.id }
     }
 }
 
@@ -360,7 +353,7 @@ impl Quota {
         let Some(rate) = rate else {
             return Err(ConfigError::new(format!("{requests} is more than can be counted"))).at("requests");
         };
-        Ok(Self { rate, id: format!("{}\0{id}", limit.name).into_bytes() })
+        Ok(Self { rate, id: Secret::KNOWN.hash(Secret::KNOWN.hash(0, limit.name.as_bytes()), id.as_bytes()) })
     }
 }
 
@@ -415,16 +408,6 @@ fn compile_descriptor(
     Ok(compiled)
 }
 
-/// Parts such that no others give the same bytes.
-fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    for part in parts {
-        whole.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        whole.extend(part);
-    }
-    whole
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,7 +417,7 @@ mod tests {
     }
 
     fn applying(limits: &Limits, request: &Request) -> Vec<(usize, Applied)> {
-        limits.applying(request, Secret::new([7; 16]))
+        limits.applying(request, Secret::new([7; 16])).collect()
     }
 
     /// Shard, key and `requests` of the first limit.

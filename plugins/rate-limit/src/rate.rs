@@ -164,8 +164,8 @@ fn counts(window: &Window, slot: Option<Slot>) -> Counts {
 
 /// How much is used, from 0 to 255.
 fn share(left: u64, all: u64) -> u8 {
-    let used = u128::from(all.saturating_sub(left)).saturating_mul(255);
-    used.checked_div(all.into()).and_then(|share| u8::try_from(share).ok()).unwrap_or(u8::MAX)
+    let used = all.saturating_sub(left).saturating_mul(255);
+    used.checked_div(all).and_then(|share| u8::try_from(share).ok()).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]

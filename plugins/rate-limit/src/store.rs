@@ -17,8 +17,14 @@ pub struct Store {
     secret: Secret,
 }
 
-/// A shard as it was read, and the number of its last write; `None` where there was nothing.
-type Read = (Shard, Option<u32>);
+/// A shard as it was read.
+struct Read {
+    /// What it is called in shared data.
+    key: String,
+    shard: Shard,
+    /// The number of its last write; `None` where there was nothing.
+    cas: Option<u32>,
+}
 
 impl Store {
     /// The table of this name, for at most `max_keys` entries, rounded up to whole shards.
@@ -51,8 +57,8 @@ impl Store {
         order::by_key(checks, |check| check.shard);
         let mut reads = Vec::new();
         for group in checks.chunk_by_mut(|a, b| a.shard == b.shard) {
-            let read = self.read(shard_of(group))?;
-            engine::decide(&read.0, group, now);
+            let read = read(self.key(shard_of(group)))?;
+            engine::decide(&read.shard, group, now);
             reads.push(read);
         }
         if checks.iter().any(Check::stops) {
@@ -62,7 +68,7 @@ impl Store {
         for read in reads {
             let (before, rest) = checks.split_at_mut(written);
             let Some(group) = rest.chunk_by_mut(|a, b| a.shard == b.shard).next() else { break };
-            match self.commit(group, read, now) {
+            match commit(group, read, now) {
                 Ok(gone) if !group.iter().any(Check::stops) => {
                     written = written.saturating_add(group.len());
                     evicted = evicted.saturating_add(gone);
@@ -99,34 +105,6 @@ impl Store {
         }
     }
 
-    /// Writes what the checks of one shard decided; asks them again where another worker was faster.
-    fn commit(&self, group: &mut [Check], mut read: Read, now: Now) -> Result<u32, Contended> {
-        let key = self.key(shard_of(group));
-        for _ in 0..shared_data::RETRIES {
-            if group.iter().any(Check::stops) || !group.iter().any(Check::writes) {
-                return Ok(0);
-            }
-            let (shard, cas) = &mut read;
-            let evicted = engine::apply(shard, group, now);
-            let value = shard.encode(now);
-            let written = match cas {
-                Some(cas) => shared_data::swap(&key, &value, *cas),
-                None => shared_data::insert(&key, &value),
-            };
-            if written.map_err(|_| Contended)? {
-                return Ok(evicted);
-            }
-            read = self.read(shard_of(group))?;
-            engine::decide(&read.0, group, now);
-        }
-        Err(Contended)
-    }
-
-    fn read(&self, shard: u32) -> Result<Read, Contended> {
-        let stored = shared_data::get(&self.key(shard)).map_err(|_| Contended)?;
-        Ok(stored.map_or_else(Read::default, |(value, cas)| (Shard::decode(&value), Some(cas))))
-    }
-
     fn update<T>(
         &self,
         shard: u32,
@@ -134,15 +112,44 @@ impl Store {
         mut change: impl FnMut(&mut Shard) -> T,
     ) -> Result<T, Contended> {
         shared_data::update(&self.key(shard), |stored| {
-            let mut shard = stored.map(Shard::decode).unwrap_or_default();
+            let mut shard = stored.map_or_else(Shard::default, |value| Shard::decode(value.to_vec()));
             let result = change(&mut shard);
-            (Some(shard.encode(now)), result)
+            (Some(shard.encode(now).to_vec()), result)
         })
     }
 
     fn key(&self, shard: u32) -> String {
         [self.prefix.as_str(), &shard.to_string()].concat()
     }
+}
+
+/// Writes what the checks of one shard decided; asks them again where another worker was faster.
+fn commit(group: &mut [Check], mut at: Read, now: Now) -> Result<u32, Contended> {
+    for _ in 0..shared_data::RETRIES {
+        if group.iter().any(Check::stops) || !group.iter().any(Check::writes) {
+            return Ok(0);
+        }
+        let evicted = engine::apply(&mut at.shard, group, now);
+        let value = at.shard.encode(now);
+        let written = match at.cas {
+            Some(cas) => shared_data::swap(&at.key, value, cas),
+            None => shared_data::insert(&at.key, value),
+        };
+        if written.map_err(|_| Contended)? {
+            return Ok(evicted);
+        }
+        at = read(at.key)?;
+        engine::decide(&at.shard, group, now);
+    }
+    Err(Contended)
+}
+
+fn read(key: String) -> Result<Read, Contended> {
+    let (shard, cas) = match shared_data::get(&key).map_err(|_| Contended)? {
+        Some((value, cas)) => (Shard::decode(value), Some(cas)),
+        None => (Shard::default(), None),
+    };
+    Ok(Read { key, shard, cas })
 }
 
 fn shard_of(group: &[Check]) -> u32 {

@@ -17,53 +17,47 @@ const ENTRY: usize = 26;
 /// Entries are dropped only this long after their end: another worker may have read its clock a little earlier.
 const GRACE: u64 = 100_000_000;
 
-/// Entries, in no order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shard(Vec<(u64, Slot)>);
+/// Entries, in no order, as they are stored: what a request does not mean is neither read nor written anew. Their number
+/// is brought up to date when it is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard(Vec<u8>);
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self(vec![VERSION, 0])
+    }
+}
 
 impl Shard {
     /// Reads a value; one of another version, or of none, is empty.
     #[inline(never)]
-    pub fn decode(value: &[u8]) -> Self {
+    pub fn decode(value: Vec<u8>) -> Self {
         let Some((&[VERSION, count], entries)) = value.split_first_chunk::<HEADER>() else {
             return Self::default();
         };
         let (entries, rest) = entries.as_chunks::<ENTRY>();
-        if entries.len() != usize::from(count) || !rest.is_empty() || entries.len() > ENTRIES {
-            return Self::default();
+        let is_whole = entries.len() == usize::from(count) && rest.is_empty() && entries.len() <= ENTRIES;
+        if is_whole && entries.iter().all(|entry| decode(entry).is_some()) {
+            Self(value)
+        } else {
+            Self::default()
         }
-        let mut shard = Self(Vec::with_capacity(ENTRIES));
-        for entry in entries {
-            let Some(entry) = decode(entry) else { return Self::default() };
-            shard.0.push(entry);
-        }
-        shard
     }
 
     /// The value, without what has no effect any more.
     #[inline(never)]
-    pub fn encode(&self, now: Now) -> Vec<u8> {
-        let live = || self.0.iter().filter(|(_, slot)| has_effect(slot, now));
-        let count = u8::try_from(live().count()).unwrap_or(u8::MAX);
-        let mut value = Vec::with_capacity(usize::from(count).saturating_mul(ENTRY).saturating_add(HEADER));
-        value.extend([VERSION, count]);
-        for (key, slot) in live() {
-            value.extend(key.to_le_bytes());
-            value.extend(slot.until.to_le_bytes());
-            value.extend(slot.counts.0.to_le_bytes());
-            value.extend(slot.counts.1.to_le_bytes());
-            value.push(match slot.clock {
-                Clock::Monotonic => 0,
-                Clock::Wall => 1,
-            });
-            value.push(slot.share);
+    pub fn encode(&mut self, now: Now) -> &[u8] {
+        self.drop_spent(now);
+        let number = u8::try_from(self.entries().len()).unwrap_or(u8::MAX);
+        if let Some([_, count]) = self.0.first_chunk_mut::<HEADER>() {
+            *count = number;
         }
-        value
+        &self.0
     }
 
     /// What is kept of a key.
     pub fn get(&self, key: u64) -> Option<Slot> {
-        self.0.iter().find(|(seen, _)| *seen == key).map(|(_, slot)| *slot)
+        self.entries().iter().find(|entry| key_of(entry) == key).and_then(decode)
     }
 
     /// Keeps something of a key; `true` where that of another one had to go although it has an effect.
@@ -71,27 +65,51 @@ impl Shard {
     /// It is the one that used the least of its limit and is over first, but none of `spared`.
     #[inline(never)]
     pub fn put(&mut self, key: u64, slot: Slot, now: Now, spared: &[u64]) -> bool {
-        if let Some((_, kept)) = self.0.iter_mut().find(|(seen, _)| *seen == key) {
-            *kept = slot;
+        if let Some(entry) = self.entries_mut().iter_mut().find(|entry| key_of(entry) == key) {
+            *entry = encode(key, slot);
             return false;
         }
         let mut evicted = false;
-        if self.0.len() >= ENTRIES {
-            self.0.retain(|(_, slot)| has_effect(slot, now));
+        if self.entries().len() >= ENTRIES {
+            self.drop_spent(now);
         }
-        if self.0.len() >= ENTRIES {
-            let least = self
-                .0
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, (key, slot))| (spared.contains(key), slot.share, lasts(slot, now)));
+        if self.entries().len() >= ENTRIES {
+            let worth = |entry: &[u8; ENTRY]| {
+                decode(entry).map(|slot| (spared.contains(&key_of(entry)), slot.share, lasts(&slot, now)))
+            };
+            let least = self.entries().iter().enumerate().min_by_key(|(_, entry)| worth(entry));
             if let Some(index) = least.map(|(index, _)| index) {
-                self.0.swap_remove(index);
+                self.remove(index);
                 evicted = true;
             }
         }
-        self.0.push((key, slot));
+        self.0.extend(encode(key, slot));
         evicted
+    }
+
+    fn drop_spent(&mut self, now: Now) {
+        // From the end, as the last entry takes the place of one that goes.
+        for index in (0..self.entries().len()).rev() {
+            if self.entries().get(index).and_then(decode).is_none_or(|slot| lasts(&slot, now) == 0) {
+                self.remove(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        let Some(last) = self.0.last_chunk::<ENTRY>().copied() else { return };
+        self.0.truncate(self.0.len().saturating_sub(ENTRY));
+        if let Some(entry) = self.entries_mut().get_mut(index) {
+            *entry = last;
+        }
+    }
+
+    fn entries(&self) -> &[[u8; ENTRY]] {
+        self.0.get(HEADER..).unwrap_or_default().as_chunks().0
+    }
+
+    fn entries_mut(&mut self) -> &mut [[u8; ENTRY]] {
+        self.0.get_mut(HEADER..).unwrap_or_default().as_chunks_mut().0
     }
 }
 
@@ -104,12 +122,31 @@ fn lasts(slot: &Slot, now: Now) -> u64 {
     slot.until.saturating_add(GRACE).saturating_sub(now)
 }
 
-fn has_effect(slot: &Slot, now: Now) -> bool {
-    lasts(slot, now) > 0
+fn key_of(entry: &[u8; ENTRY]) -> u64 {
+    entry.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
-fn decode(entry: &[u8; ENTRY]) -> Option<(u64, Slot)> {
-    let (key, rest) = entry.split_first_chunk()?;
+fn encode(key: u64, slot: Slot) -> [u8; ENTRY] {
+    let mut entry = [0; ENTRY];
+    let clock = match slot.clock {
+        Clock::Monotonic => 0,
+        Clock::Wall => 1,
+    };
+    let bytes = key
+        .to_le_bytes()
+        .into_iter()
+        .chain(slot.until.to_le_bytes())
+        .chain(slot.counts.0.to_le_bytes())
+        .chain(slot.counts.1.to_le_bytes())
+        .chain([clock, slot.share]);
+    for (to, from) in entry.iter_mut().zip(bytes) {
+        *to = from;
+    }
+    entry
+}
+
+fn decode(entry: &[u8; ENTRY]) -> Option<Slot> {
+    let (_key, rest) = entry.split_first_chunk::<8>()?;
     let (until, rest) = rest.split_first_chunk()?;
     let (previous, rest) = rest.split_first_chunk()?;
     let (current, rest) = rest.split_first_chunk()?;
@@ -120,7 +157,7 @@ fn decode(entry: &[u8; ENTRY]) -> Option<(u64, Slot)> {
         _ => return None,
     };
     let counts = (u32::from_le_bytes(*previous), u32::from_le_bytes(*current));
-    Some((u64::from_le_bytes(*key), Slot { until: u64::from_le_bytes(*until), clock, counts, share }))
+    Some(Slot { until: u64::from_le_bytes(*until), clock, counts, share })
 }
 
 #[cfg(test)]
@@ -146,25 +183,25 @@ mod tests {
     fn what_was_encoded_is_decoded() {
         let mut shard = full();
         shard.put(3, Slot { until: u64::MAX, clock: Clock::Wall, counts: (1, u32::MAX), share: 7 }, NOW, &[]);
-        let value = shard.encode(NOW);
+        let value = shard.encode(NOW).to_vec();
         assert_eq!(value.len(), MAX_BYTES);
-        assert_eq!(Shard::decode(&value), shard);
+        assert_eq!(Shard::decode(value), shard);
     }
 
     #[test]
     fn another_version_is_ignored_not_misread() {
-        let mut value = full().encode(NOW);
+        let mut value = full().encode(NOW).to_vec();
         value[0] = VERSION + 1;
-        assert_eq!(Shard::decode(&value), Shard::default());
-        let value = full().encode(NOW);
+        assert_eq!(Shard::decode(value), Shard::default());
+        let value = full().encode(NOW).to_vec();
         for wrong in
             [&value[..value.len() - 1], &value[..1], &[], &[VERSION, 1], &[&value[..], &[0]].concat()[..]]
         {
-            assert_eq!(Shard::decode(wrong), Shard::default());
+            assert_eq!(Shard::decode(wrong.to_vec()), Shard::default());
         }
-        let mut value = full().encode(NOW);
+        let mut value = full().encode(NOW).to_vec();
         value[HEADER + 24] = 9;
-        assert_eq!(Shard::decode(&value), Shard::default(), "there is no such clock");
+        assert_eq!(Shard::decode(value), Shard::default(), "there is no such clock");
     }
 
     #[test]
@@ -174,9 +211,13 @@ mod tests {
         shard.put(2, Slot { until: NOW.wall, clock: Clock::Wall, ..slot(0, 255) }, NOW, &[]);
         shard.put(3, slot(1, 0), NOW, &[]);
         let later = Now { monotonic: NOW.monotonic + GRACE, wall: NOW.wall + GRACE };
-        let kept = Shard::decode(&shard.encode(later));
+        let kept = Shard::decode(shard.clone().encode(later).to_vec());
         assert_eq!((kept.get(1), kept.get(2), kept.get(3)), (None, None, Some(slot(1, 0))));
-        assert_eq!(Shard::decode(&shard.encode(NOW)), shard, "another worker's clock may be a little behind");
+        let kept = Shard::decode(shard.encode(NOW).to_vec());
+        assert!(
+            [1, 2, 3].iter().all(|key| kept.get(*key).is_some()),
+            "another worker's clock may be a little behind"
+        );
     }
 
     #[test]

@@ -21,4 +21,12 @@ fn what_is_read_is_what_is_described() {
         Rls,
         Response
     );
+    plugin_kit::assert_choices_are_those_of_the_schema!(
+        Algorithm,
+        Backend,
+        Charge,
+        FailureMode,
+        OnMissingKey,
+        RateLimitHeaders
+    );
 }

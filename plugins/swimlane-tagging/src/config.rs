@@ -124,9 +124,9 @@ pub enum Trust {
 }
 
 /// What becomes of a lane that does not count.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Untrusted {
     /// It is removed.
     #[default]
@@ -135,10 +135,15 @@ pub enum Untrusted {
     Reject,
 }
 
+plugin_kit::choices!(Untrusted {
+    "remove" => Remove,
+    "reject" => Reject,
+});
+
 /// What becomes of a lane that is none of `lanes`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum UnknownLane {
     /// It becomes `defaultLane`.
     #[default]
@@ -146,6 +151,11 @@ pub enum UnknownLane {
     /// The request is answered with 400.
     Reject,
 }
+
+plugin_kit::choices!(UnknownLane {
+    "default" => Default,
+    "reject" => Reject,
+});
 
 /// A lane for particular requests.
 #[derive(Clone, Debug, Default)]
@@ -221,9 +231,9 @@ plugin_kit::fields!(Split {
 });
 
 /// How a key becomes a bucket of 0 to 9999.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Algorithm {
     /// `murmur3_x86_32(salt ":" key) mod 10000`.
     #[default]
@@ -237,6 +247,14 @@ pub enum Algorithm {
     /// `crc32(salt ":" key) mod 10000`. Linear: two salts are not independent.
     Crc32,
 }
+
+plugin_kit::choices!(Algorithm {
+    "murmur3" => Murmur3,
+    "unleash" => Unleash,
+    "growthbookV2" => GrowthbookV2,
+    "fnv1a32" => Fnv1a32,
+    "crc32" => Crc32,
+});
 
 /// The share of one lane.
 #[derive(Clone, Debug, Default)]
@@ -280,9 +298,9 @@ plugin_kit::fields!(Ramp {
 });
 
 /// What happens to a request that takes part in the split and has no key.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum NoKey {
     /// It gets `defaultLane`.
     #[default]
@@ -292,6 +310,12 @@ pub enum NoKey {
     /// It gets a random bucket, another one each time.
     Random,
 }
+
+plugin_kit::choices!(NoKey {
+    "default" => Default,
+    "cookie" => Cookie,
+    "random" => Random,
+});
 
 /// The cookie that `noKey: cookie` issues and reads.
 #[derive(Clone, Debug)]
@@ -417,9 +441,9 @@ plugin_kit::fields!(Echo {
 });
 
 /// When the response's `vary` names the request headers that the lane depends on.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Vary {
     /// Where the plugin itself makes the response depend on them: with `echo`, and with a cookie it sets.
     #[default]
@@ -429,3 +453,9 @@ pub enum Vary {
     /// Never. A shared cache in front then mixes the lanes.
     Never,
 }
+
+plugin_kit::choices!(Vary {
+    "auto" => Auto,
+    "always" => Always,
+    "never" => Never,
+});

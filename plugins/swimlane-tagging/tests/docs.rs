@@ -23,4 +23,5 @@ fn what_is_read_is_what_is_described() {
         Mesh,
         Echo
     );
+    plugin_kit::assert_choices_are_those_of_the_schema!(Algorithm, NoKey, UnknownLane, Untrusted, Vary);
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use crate::model::{Case, Expected, ExpectedRequest, Header, Host};
+use crate::model::{Body, Case, Expected, ExpectedRequest, Header, Host};
 
 /// What the upstream saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ fn check_request(side: &str, expected: &ExpectedRequest, seen: &SeenRequest, dif
     equal("method", &expected.method, &seen.method);
     equal("path", &expected.path, &seen.path);
     equal("authority", &expected.authority, &seen.authority);
-    equal("body", &expected.body, &String::from_utf8_lossy(&seen.body));
+    check_body(&format!("{side} body"), expected.body.as_ref(), &seen.body, differences);
     check_headers(side, &expected.headers, &expected.absent, &seen.headers, &[], differences);
 }
 
@@ -160,12 +160,23 @@ fn check_response(
     {
         differences.push(format!("status: expected {status}, got {}", seen.status));
     }
-    if let Some(body) = &expected.body
-        && body.as_bytes() != seen.body
-    {
-        differences.push(format!("body: expected {body:?}, got {:?}", String::from_utf8_lossy(&seen.body)));
-    }
+    check_body("body", expected.body.as_ref(), &seen.body, differences);
     check_headers("response", &expected.headers, &expected.absent, &seen.headers, upstream, differences);
+}
+
+fn check_body(what: &str, expected: Option<&Body>, seen: &[u8], differences: &mut Vec<String>) {
+    let text = String::from_utf8_lossy(seen);
+    let (as_expected, wanted) = match expected {
+        None => return,
+        Some(Body::Exact(body)) => (body.as_bytes() == seen, format!("{body:?}")),
+        Some(Body::Regex { regex }) => (
+            Regex::new(regex).is_ok_and(|regex| regex.is_match(&text)),
+            format!("one that matches {regex:?}"),
+        ),
+    };
+    if !as_expected {
+        differences.push(format!("{what}: expected {wanted}, saw {text:?}"));
+    }
 }
 
 fn check_headers(
@@ -288,6 +299,18 @@ mod tests {
                 "call of b: there was none",
                 "call of a: unexpected: GET /",
             ]
+        );
+    }
+
+    #[test]
+    fn a_body_is_compared_or_matched() {
+        let check =
+            |body: &str| case(&format!("{{name: n, response: {{body: {body}}}}}")).check(&exchange(true));
+        assert_eq!(check("ok"), Ok(()));
+        assert_eq!(check("{regex: '^o'}"), Ok(()));
+        assert_eq!(
+            check("{regex: '^k'}").unwrap_err().differences,
+            ["body: expected one that matches \"^k\", saw \"ok\""]
         );
     }
 

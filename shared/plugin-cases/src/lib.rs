@@ -10,7 +10,7 @@
 //!     calls: [{cluster: authz, request: {path: /verify}, answer: {status: 200}}]    # what the plugin asks meanwhile
 //!     upstream: {path: /a?b=c, headers: {x-a: "1"}, absent: [x-c]}       # it reaches the upstream like this
 //!     answer: {status: 302, headers: {location: /x}, body: moved}        # what the upstream answers; 200 when absent
-//!     response: {status: 302, headers: {location: {regex: "^/"}}}        # what the client gets
+//!     response: {status: 302, headers: {location: {regex: "^/"}}, body: {regex: mov}}   # what the client gets
 //!     times: 3                                                           # the same three times
 //!   - name: a bot is turned away
 //!     request: {headers: {user-agent: bot}}
@@ -22,7 +22,7 @@ mod model;
 
 pub use check::{Exchange, Failure, SeenCall, SeenRequest, SeenResponse};
 pub use model::{
-    Answer, Call, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load,
+    Answer, Body, Call, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load,
     load_tour,
 };
 

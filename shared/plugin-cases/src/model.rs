@@ -175,7 +175,7 @@ pub struct ExpectedRequest {
     /// Headers that must not be there.
     pub absent: Vec<String>,
     /// The body.
-    pub body: Option<String>,
+    pub body: Option<Body>,
 }
 
 /// What the client must get; what is absent here is not compared.
@@ -189,7 +189,20 @@ pub struct Expected {
     /// Headers that must not be there.
     pub absent: Vec<String>,
     /// The body.
-    pub body: Option<String>,
+    pub body: Option<Body>,
+}
+
+/// What a body must be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// Just this.
+    Exact(String),
+    /// `{regex: ...}`: text that matches.
+    Regex {
+        /// Unanchored.
+        regex: String,
+    },
 }
 
 /// What a header must be.

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::Deserialize;
-
 use crate::config::{At, ConfigError};
 use crate::request::Request;
 
@@ -24,9 +22,9 @@ pub struct ClientIp {
 }
 
 /// Where the address comes from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum ClientIpSource {
     /// `source.address`.
     #[default]
@@ -34,6 +32,8 @@ pub enum ClientIpSource {
     /// `x-forwarded-for`.
     XForwardedFor,
 }
+
+crate::choices!(ClientIpSource { "envoy" => Envoy, "xForwardedFor" => XForwardedFor });
 
 crate::fields!(ClientIp {
     "source" => source,
@@ -82,8 +82,27 @@ impl ClientIp {
     /// The part of an address that makes a key.
     #[must_use]
     pub fn key(&self, address: IpAddr) -> String {
-        masked(address, self.ipv4_prefix, self.ipv6_prefix).to_string()
+        match masked(address, self.ipv4_prefix, self.ipv6_prefix) {
+            IpAddr::V4(address) => dotted(address),
+            IpAddr::V6(address) => address.to_string(),
+        }
     }
+}
+
+/// As `Display` writes it, which takes five times as long.
+fn dotted(address: Ipv4Addr) -> String {
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (unit, digit) in [(100, octet / 100), (10, octet / 10 % 10), (1, octet % 10)] {
+            if octet >= unit || unit == 1 {
+                text.push(char::from(b'0' | digit));
+            }
+        }
+    }
+    text
 }
 
 fn text(raw: &[u8]) -> Option<&str> {
@@ -119,7 +138,17 @@ pub(crate) fn masked(address: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> IpAdd
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_written_as_usual(bits: u32) {
+            let address = Ipv4Addr::from_bits(bits);
+            prop_assert_eq!(dotted(address), address.to_string());
+        }
+    }
 
     fn forwarded(lines: &[&[u8]], hops: u8) -> Option<String> {
         let headers: Vec<(&str, &[u8])> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();

@@ -132,6 +132,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -331,6 +332,12 @@ pub fn continue_stream(stream: StreamType) -> HostResult<()> {
 pub fn set_effective_context(context: u32) -> HostResult<()> {
     // SAFETY: no pointers.
     check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Ends a stream at once, without an answer where it has none yet.
+pub fn close_stream(stream: StreamType) -> HostResult<()> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_close_stream(stream as u32) })
 }
 
 /// Defines a metric, or finds the one of that name; every call allocates an id, so keep it.

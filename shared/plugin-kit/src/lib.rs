@@ -14,6 +14,8 @@ pub mod cookies;
 pub mod header_ops;
 pub mod headers;
 pub mod hostcalls;
+#[doc(hidden)]
+pub mod hostile;
 pub mod matching;
 pub mod metrics;
 pub mod path;
@@ -28,6 +30,7 @@ pub mod reply;
 pub mod request;
 pub mod shared_data;
 pub mod source;
+pub mod status;
 pub mod stream;
 pub mod template;
 

@@ -1,4 +1,4 @@
-//! Letting a paused request or response go on.
+//! Letting a paused request or response go on, or end.
 
 use log::error;
 use proxy_wasm::types::StreamType;
@@ -35,6 +35,13 @@ pub fn resume_request() {
 /// Resumes the response that `on_http_response_headers` paused.
 pub fn resume_response() {
     resume(StreamType::HttpResponse);
+}
+
+/// Resets a response whose headers the client may have: what an HTTP/1.1 client sees is a body that breaks off.
+pub fn reset_response() {
+    if let Err(refused) = hostcalls::close_stream(StreamType::HttpResponse) {
+        error!("the proxy did not reset a response: error={refused:?}");
+    }
 }
 
 fn resume(stream: StreamType) {

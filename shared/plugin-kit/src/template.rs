@@ -1,5 +1,9 @@
-//! Text with placeholders: `${SOURCE}`, `${SOURCE|default:none}`, `${1}` and `${name}` for captures, `${uuid}`, `$$`.
+//! Text with placeholders: `${SOURCE}`, `${SOURCE|default:none}`, `${1}` and `${name}` for captures, `${uuid}`, `${now}`,
+//! `$$`.
 
+use std::time::Duration;
+
+use crate::clock::{self, Format};
 use crate::config::{ConfigError, quoted};
 use crate::hostcalls::Bytes;
 use crate::matching::Captures;
@@ -24,6 +28,44 @@ enum Value {
     Capture(String),
     Source(Source),
     Uuid,
+    Now(Format),
+}
+
+impl Value {
+    /// Empty for the time, which is none of the request's.
+    fn get(&self, request: &Request, captures: &Captures) -> Bytes {
+        match self {
+            Self::Capture(name) => captures.get(name).to_vec(),
+            Self::Source(source) => source.value(request).unwrap_or_default(),
+            Self::Uuid => random::uuid().unwrap_or_default().into_bytes(),
+            Self::Now(_) => Bytes::new(),
+        }
+    }
+}
+
+/// A template of which only the time is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound(Vec<BoundPart>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum BoundPart {
+    Text(Bytes),
+    Now(Format),
+}
+
+impl Bound {
+    /// Fills in the time, which is `now` since the Unix epoch.
+    #[must_use]
+    pub fn fill(&self, now: Duration) -> Bytes {
+        let mut filled = Bytes::new();
+        for part in &self.0 {
+            match part {
+                BoundPart::Text(text) => filled.extend(text),
+                BoundPart::Now(format) => filled.extend(format.write(now).into_bytes()),
+            }
+        }
+        filled
+    }
 }
 
 /// Which placeholders a template may have beside `${…}`.
@@ -148,6 +190,8 @@ impl Template {
             return Err(ConfigError::new(format!("there is no group {}", quoted(name))));
         } else if name == "uuid" {
             Value::Uuid
+        } else if let Some(format) = Format::of_placeholder(name) {
+            Value::Now(format)
         } else {
             Value::Source(Source::new(name)?)
         };
@@ -164,15 +208,31 @@ impl Template {
                 Part::Text(text) => filled.extend(text),
                 Part::Value { value, default } => {
                     let value = match value {
-                        Value::Capture(name) => captures.get(name).to_vec(),
-                        Value::Source(source) => source.value(request).unwrap_or_default(),
-                        Value::Uuid => random::uuid().unwrap_or_default().into_bytes(),
+                        Value::Now(format) => format.write(clock::wall()).into_bytes(),
+                        known => known.get(request, captures),
                     };
                     filled.extend(if value.is_empty() { default } else { &value });
                 }
             }
         }
         filled
+    }
+
+    /// Fills in all but the time, for what is written later than it is decided: in the response, or behind a body.
+    #[must_use]
+    pub fn bind(&self, request: &Request, captures: &Captures) -> Bound {
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => parts.push(BoundPart::Text(text.clone())),
+                Part::Value { value: Value::Now(format), .. } => parts.push(BoundPart::Now(*format)),
+                Part::Value { value, default } => {
+                    let value = value.get(request, captures);
+                    parts.push(BoundPart::Text(if value.is_empty() { default.clone() } else { value }));
+                }
+            }
+        }
+        Bound(parts)
     }
 
     /// Whether it is the empty text.
@@ -229,6 +289,15 @@ mod tests {
         ] {
             assert_eq!(fill(text, Syntax::Replacement), filled, "{text}");
         }
+    }
+
+    #[test]
+    fn the_time_is_filled_in_last() {
+        let template =
+            Template::new("${header:x-a}@${now}/${now:unix}.${x|default:-}", &["x"], Syntax::Plain).unwrap();
+        let bound = template.bind(&Request::detached(&[("x-a", b"A")]), &Captures::default());
+        assert_eq!(bound.fill(Duration::ZERO), b"A@1970-01-01T00:00:00.000Z/0.-");
+        assert_eq!(bound.fill(Duration::from_millis(86_400_001)), b"A@1970-01-02T00:00:00.001Z/86400.-");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod docs;
 mod envoy;
 mod events;
 mod host;
+pub mod hostile;
 mod message;
 mod seen;
 mod stream;

@@ -19,15 +19,22 @@ impl Copy {
 
     /// Runs a line of a document, with the `just` and the Envoy of this checkout, and says what it printed.
     pub fn shell(&self, line: &str) -> String {
+        self.run(self.line(line).env("ENVOY", envoy()))
+    }
+
+    /// Runs a line that may fail: whether it did not, and everything that it printed.
+    pub fn outcome(&self, line: &str) -> (bool, String) {
+        let Output { status, stdout, stderr } = self.place(&mut self.line(line)).output().unwrap();
+        (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    }
+
+    fn line(&self, line: &str) -> Command {
         let just = std::env::var_os("JUST").map(PathBuf::from);
         let directory = just.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("sh");
+        command.args(["-c", line]).env("PATH", format!("{}:{path}", directory.display()));
         command
-            .args(["-c", line])
-            .env("PATH", format!("{}:{path}", directory.display()))
-            .env("ENVOY", envoy());
-        self.run(&mut command)
     }
 
     pub fn write(&self, path: &str, content: &str) {
@@ -39,11 +46,15 @@ impl Copy {
     }
 
     fn run(&self, command: &mut Command) -> String {
-        let command = command.current_dir(&self.0).env("CARGO_TARGET_DIR", self.0.join("target"));
+        let command = self.place(command);
         let Output { status, stdout, stderr } = command.output().unwrap();
         let said = String::from_utf8_lossy(&stdout).into_owned();
         assert!(status.success(), "{command:?}:\n{said}{}", String::from_utf8_lossy(&stderr));
         said
+    }
+
+    fn place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(&self.0).env("CARGO_TARGET_DIR", self.0.join("target"))
     }
 }
 

@@ -2,14 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::JwtVerifier;
-use jsonwebtoken::errors::{ErrorKind, Result, new_error};
-use jsonwebtoken::signature::{Error, Verifier};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use jsonwebtoken::Algorithm;
 use plugin_kit::hostcalls;
 use plugin_kit::protobuf::field;
-
-use crate::crypto::RUST;
 
 // Signatures of "probe", made by tests/vectors/generate.py.
 include!("../../tests/vectors/probe.rs");
@@ -21,52 +16,11 @@ const VALID: &[u8] = &[8, 1];
 /// What Envoy says of a signature that it has compared; of a key that it cannot read it says something else.
 const COMPARED: &[u8] = b"verify digest";
 
-/// What the host says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Valid,
-    Invalid,
-    /// It has no such function, cannot read the key, or answers what is not understood.
-    None,
-}
-
-struct Offloaded {
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
-/// A verifier for what the host can do.
-pub fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    hash(*algorithm).ok_or_else(|| new_error(ErrorKind::UnsupportedAlgorithm))?;
-    Ok(Box::new(Offloaded { algorithm: *algorithm, key: key.clone() }))
-}
-
-impl JwtVerifier for Offloaded {
-    fn algorithm(&self) -> Algorithm {
-        self.algorithm
-    }
-}
-
-impl Verifier<Vec<u8>> for Offloaded {
-    fn verify(&self, signed: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
-        match ask(self.algorithm, &self.key, signed, signature) {
-            Verdict::Valid => Ok(()),
-            Verdict::Invalid => Err(Error::new()),
-            Verdict::None => {
-                let verifier =
-                    (RUST.verifier_factory)(&self.algorithm, &self.key).map_err(|_| Error::new())?;
-                verifier.verify(signed, signature)
-            }
-        }
-    }
-}
-
 /// The algorithms of which the host tells a good signature from a bad one.
 pub fn probe() -> Vec<Algorithm> {
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let rsa = DecodingKey::from_rsa_raw_components(&decode(RSA_MODULUS), &[1, 0, 1]);
-    let p256 = DecodingKey::from_ec_der(&decode(P256_POINT));
-    let p384 = DecodingKey::from_ec_der(&decode(P384_POINT));
+    let rsa = rsa(&decode(RSA_MODULUS), &[1, 0, 1]);
+    let (p256, p384) = (p256(&decode(P256_POINT)), p384(&decode(P384_POINT)));
     let vectors = [
         (Algorithm::RS256, &rsa, RS256),
         (Algorithm::RS384, &rsa, RS384),
@@ -74,29 +28,37 @@ pub fn probe() -> Vec<Algorithm> {
         (Algorithm::ES256, &p256, ES256),
         (Algorithm::ES384, &p384, ES384),
     ];
-    let knows = |(algorithm, key, signature): &(Algorithm, &DecodingKey, &str)| {
+    let knows = |(algorithm, key, signature): &(Algorithm, &Vec<u8>, &str)| {
         let signature = decode(signature);
-        ask(*algorithm, key, PROBE, &signature) == Verdict::Valid
-            && ask(*algorithm, key, b"prove", &signature) == Verdict::Invalid
+        verify(*algorithm, key, PROBE, &signature) == Some(true)
+            && verify(*algorithm, key, b"prove", &signature) == Some(false)
     };
     vectors.into_iter().filter(knows).map(|(algorithm, ..)| algorithm).collect()
 }
 
-fn ask(algorithm: Algorithm, key: &DecodingKey, signed: &[u8], signature: &[u8]) -> Verdict {
-    let Some((hash, key, signature)) = hash(algorithm).and_then(|hash| {
-        let (key, signature) = in_der(algorithm, key, signature)?;
-        Some((hash, key, signature))
-    }) else {
-        return Verdict::None;
+/// What the host says of a signature; `key` is a `SubjectPublicKeyInfo`. `None`: it has no such function, cannot read the
+/// key, or answers what is not understood.
+pub fn verify(algorithm: Algorithm, key: &[u8], signed: &[u8], signature: &[u8]) -> Option<bool> {
+    let hash = hash(algorithm)?;
+    let der;
+    let signature = match algorithm {
+        Algorithm::ES256 | Algorithm::ES384 => {
+            der = point_signature(algorithm, signature)?;
+            &der
+        }
+        _ => signature,
     };
-    let mut arguments = Vec::new();
-    for (number, value) in [(1, hash.as_bytes()), (2, &key), (3, &signature), (4, signed)] {
+    // Four tags and lengths.
+    let fields = [hash.as_bytes(), key, signature, signed];
+    let size = fields.iter().fold(4 * 4, |size: usize, field| size.saturating_add(field.len()));
+    let mut arguments = Vec::with_capacity(size);
+    for (number, value) in (1..).zip(fields) {
         field(&mut arguments, number, value);
     }
     match hostcalls::call_foreign_function(FUNCTION, &arguments) {
-        Ok(result) if result == VALID => Verdict::Valid,
-        Ok(result) if result.windows(COMPARED.len()).any(|part| part == COMPARED) => Verdict::Invalid,
-        _ => Verdict::None,
+        Ok(result) if result == VALID => Some(true),
+        Ok(result) if result.windows(COMPARED.len()).any(|part| part == COMPARED) => Some(false),
+        _ => None,
     }
 }
 
@@ -110,40 +72,36 @@ const fn hash(algorithm: Algorithm) -> Option<&'static str> {
     }
 }
 
-/// Key and signature as the host wants them; `None` also for an ECDSA signature whose numbers are out of range.
-fn in_der(algorithm: Algorithm, key: &DecodingKey, signature: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    // AlgorithmIdentifier: object id and parameters.
+/// An RSA key as the host wants it.
+pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-    const P256: &[u8] =
-        b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-    const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
-    match (algorithm, key.kind()) {
-        (
-            Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512,
-            DecodingKeyKind::RsaModulusExponent { n, e },
-        ) => {
-            let numbers = sequence(&[&integer(n), &integer(e)]);
-            Some((public_key(RSA, &numbers), signature.to_vec()))
-        }
-        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
-            p256::ecdsa::Signature::from_slice(signature).ok()?;
-            Some((public_key(P256, point), point_signature(signature)?))
-        }
-        (Algorithm::ES384, DecodingKeyKind::SecretOrDer(point)) => {
-            p384::ecdsa::Signature::from_slice(signature).ok()?;
-            Some((public_key(P384, point), point_signature(signature)?))
-        }
-        _ => None,
-    }
+    public_key(RSA, &sequence(&[&integer(modulus), &integer(exponent)]))
 }
 
-/// `SubjectPublicKeyInfo`.
+/// A point of P-256 as the host wants it.
+pub fn p256(point: &[u8]) -> Vec<u8> {
+    const P256: &[u8] =
+        b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    public_key(P256, point)
+}
+
+/// A point of P-384 as the host wants it.
+pub fn p384(point: &[u8]) -> Vec<u8> {
+    const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+    public_key(P384, point)
+}
+
+/// `SubjectPublicKeyInfo`; `algorithm` is the `AlgorithmIdentifier`, object id and parameters.
 fn public_key(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
     sequence(&[algorithm, &tagged(0x03, &[&[0], key].concat())])
 }
 
-/// `r` and `s` as an `ECDSA-Sig-Value`.
-fn point_signature(signature: &[u8]) -> Option<Vec<u8>> {
+/// `r` and `s` as an `ECDSA-Sig-Value`; `None` where they are out of range.
+fn point_signature(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
+    match algorithm {
+        Algorithm::ES256 => drop(p256::ecdsa::Signature::from_slice(signature).ok()?),
+        _ => drop(p384::ecdsa::Signature::from_slice(signature).ok()?),
+    }
     let (r, s) = signature.split_at_checked(signature.len().div_ceil(2))?;
     Some(sequence(&[&integer(r), &integer(s)]))
 }
@@ -181,7 +139,10 @@ fn tagged(tag: u8, value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::DecodingKey;
+
     use super::*;
+    use crate::crypto::RUST;
 
     #[test]
     fn integers_are_as_short_as_der_wants_them() {
@@ -204,16 +165,10 @@ mod tests {
         let policy = crate::keys::KeyPolicy { min_rsa_bits: 2048, max_rsa_bits: 8192 };
         let keys = crate::pem::read(pem, &policy).unwrap();
         let blocks: Vec<&str> = pem.split("-----BEGIN PUBLIC KEY-----").skip(1).collect();
-        let signature = |length: usize| vec![1; length];
-        for (key, block, algorithm, length) in [
-            (&keys[0], blocks[0], Algorithm::RS256, 256),
-            (&keys[1], blocks[1], Algorithm::ES256, 64),
-            (&keys[2], blocks[2], Algorithm::ES384, 96),
-        ] {
+        for (key, block) in keys.iter().zip(blocks).take(3) {
             let body: String = block.split("-----").next().unwrap().split_whitespace().collect();
             let expected = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
-            let (der, _) = in_der(algorithm, &key.material, &signature(length)).unwrap();
-            assert_eq!(der, expected, "{algorithm:?}");
+            assert_eq!(key.public, Some(expected), "{:?}", key.shape);
         }
     }
 

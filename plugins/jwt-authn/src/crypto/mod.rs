@@ -1,22 +1,20 @@
-//! Verifying signatures, through `jsonwebtoken`'s `CryptoProvider`: one in the host, one in Rust.
+//! Verifying signatures: in the host where it can, else in Rust, through `jsonwebtoken`'s `CryptoProvider`.
 //!
-//! The providers are handed on by reference and never installed: `install_default` is one for the whole process, and
-//! two `WasmPlugin`s of one image, one of them with `cryptoOffload: never`, share a process.
+//! The provider is handed on by reference and never installed: its one signer and its key utilities are none, and
+//! `install_default` is one for the whole process.
 
-mod host;
+pub mod host;
 mod rust;
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind, Result, new_error};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
+use crate::keys::Key;
+
 /// RustCrypto.
 pub const RUST: &CryptoProvider =
     &CryptoProvider { signer_factory: no_signer, verifier_factory: rust::verifier, key_utils: NO_KEY_UTILS };
-
-/// The host's own, for what it can do; where it has no answer, RustCrypto's is the one that counts.
-pub const HOST: &CryptoProvider =
-    &CryptoProvider { signer_factory: no_signer, verifier_factory: host::verifier, key_utils: NO_KEY_UTILS };
 
 /// What `jsonwebtoken` would do with JWKs, which are read here; its own stand-ins panic.
 const NO_KEY_UTILS: KeyUtils = KeyUtils {
@@ -63,17 +61,18 @@ impl Crypto {
 
     /// Whether `signature` is that of `signed` under `key`. Whatever else happens is a no.
     #[must_use]
-    pub fn verify(
-        &self,
-        algorithm: Algorithm,
-        key: &DecodingKey,
-        signed: &[u8],
-        signature: &Vec<u8>,
-    ) -> bool {
-        let provider = if self.offloaded.contains(&algorithm) { HOST } else { RUST };
-        let verifier: Result<Box<dyn JwtVerifier>> = (provider.verifier_factory)(&algorithm, key);
-        verifier.is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())
+    pub fn verify(&self, algorithm: Algorithm, key: &Key, signed: &[u8], signature: &Vec<u8>) -> bool {
+        let offloaded = key.public.as_deref().filter(|_| self.offloaded.contains(&algorithm));
+        // Where the host has no answer, RustCrypto's is the one that counts.
+        offloaded
+            .and_then(|public| host::verify(algorithm, public, signed, signature))
+            .unwrap_or_else(|| in_rust(algorithm, &key.material, signed, signature))
     }
+}
+
+fn in_rust(algorithm: Algorithm, key: &DecodingKey, signed: &[u8], signature: &Vec<u8>) -> bool {
+    let verifier: Result<Box<dyn JwtVerifier>> = (RUST.verifier_factory)(&algorithm, key);
+    verifier.is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())
 }
 
 #[cfg(test)]
@@ -89,9 +88,9 @@ mod tests {
     use plugin_testkit::Envoy;
 
     use super::*;
-    use crate::compact::split;
+    use crate::compact::{Header, split};
     use crate::json;
-    use crate::keys::{Key, KeyPolicy, algorithm};
+    use crate::keys::{KeyPolicy, algorithm};
 
     const POLICY: KeyPolicy = KeyPolicy { min_rsa_bits: 2048, max_rsa_bits: 8192 };
 
@@ -180,9 +179,10 @@ mod tests {
     }
 
     fn verifies(key: &Key, token: &str, crypto: &Crypto) -> bool {
-        let token = split(token.as_bytes(), 16_384, 8).unwrap();
-        let algorithm = algorithm(&token.header.alg).unwrap();
-        key.allows(algorithm) && crypto.verify(algorithm, &key.material, token.signed, &token.signature)
+        let parts = split(token.as_bytes(), 16_384).unwrap();
+        let header = signer::decode(token.split('.').next().unwrap());
+        let algorithm = algorithm(&Header::read(&header, 8).unwrap().alg).unwrap();
+        key.allows(algorithm) && crypto.verify(algorithm, key, parts.signed, &parts.signature)
     }
 
     /// The token with one character of a part changed.
@@ -234,7 +234,7 @@ mod tests {
                 let key = jwk(&if name == "ES256" { signer::p256_jwk("") } else { signer::p384_jwk("") });
                 let good = signer::sign(name, b"x");
                 let is_valid = |signature: &[u8]| {
-                    crypto.verify(algorithm(name).unwrap(), &key.material, b"x", &signature.to_vec())
+                    crypto.verify(algorithm(name).unwrap(), &key, b"x", &signature.to_vec())
                 };
                 assert!(is_valid(&good), "{name}, {what}");
                 let (r, s) = good.split_at(size);
@@ -269,7 +269,7 @@ mod tests {
             for name in ["RS256", "PS256"] {
                 let good = signer::sign(name, b"x");
                 let is_valid = |signature: &[u8]| {
-                    crypto.verify(algorithm(name).unwrap(), &key.material, b"x", &signature.to_vec())
+                    crypto.verify(algorithm(name).unwrap(), &key, b"x", &signature.to_vec())
                 };
                 assert!(is_valid(&good), "{name}, {what}");
                 for signature in [&[][..], &good[1..], &[&[0], &good[..]].concat(), &[0; 256], &[0xff; 256]] {
@@ -286,7 +286,7 @@ mod tests {
         identity[0] = 1;
         let forged = [&identity[..], &[0; 32]].concat();
         let key = DecodingKey::from_ed_der(&identity);
-        assert!(!Crypto::rust().verify(Algorithm::EdDSA, &key, b"anything", &forged));
+        assert!(!in_rust(Algorithm::EdDSA, &key, b"anything", &forged));
     }
 
     #[test]
@@ -294,13 +294,10 @@ mod tests {
         let rsa = jwk(&signer::rsa_jwk(""));
         for algorithm in [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA] {
             everywhere(|what, crypto| {
-                assert!(
-                    !crypto.verify(algorithm, &rsa.material, b"x", &vec![0; 64]),
-                    "{algorithm:?}, {what}"
-                );
+                assert!(!crypto.verify(algorithm, &rsa, b"x", &vec![0; 64]), "{algorithm:?}, {what}");
             });
         }
         let short = DecodingKey::from_ed_der(&[1; 31]);
-        assert!(!Crypto::rust().verify(Algorithm::EdDSA, &short, b"x", &vec![0; 64]));
+        assert!(!in_rust(Algorithm::EdDSA, &short, b"x", &vec![0; 64]));
     }
 }

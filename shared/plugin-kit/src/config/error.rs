@@ -49,9 +49,10 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mistake { path, message } = &*self.0;
         if !path.is_empty() {
-            write!(formatter, "{path}: ")?;
+            on_one_line(path, formatter)?;
+            formatter.write_str(": ")?;
         }
-        formatter.write_str(message)
+        on_one_line(message, formatter)
     }
 }
 
@@ -68,16 +69,22 @@ struct Quoted<'a>(&'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("\"")?;
-        for character in self.0.chars() {
-            match character {
-                '\n' => formatter.write_str("\\n")?,
-                '\r' => formatter.write_str("\\r")?,
-                control if control.is_ascii_control() => write!(formatter, "\\x{:02x}", u32::from(control))?,
-                other => formatter.write_char(other)?,
-            }
-        }
+        on_one_line(self.0, formatter)?;
         formatter.write_str("\"")
     }
+}
+
+/// What a configuration calls its fields is in messages too, and a message is one line of the log.
+fn on_one_line(text: &str, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for character in text.chars() {
+        match character {
+            '\n' => formatter.write_str("\\n")?,
+            '\r' => formatter.write_str("\\r")?,
+            control if control.is_ascii_control() => write!(formatter, "\\x{:02x}", u32::from(control))?,
+            other => formatter.write_char(other)?,
+        }
+    }
+    Ok(())
 }
 
 /// Says where in the configuration a failed check looked.
@@ -121,6 +128,12 @@ mod tests {
     #[test]
     fn a_quoted_text_stays_on_one_line() {
         assert_eq!(quoted("a\r\nb\0 阳").to_string(), r#""a\r\nb\x00 阳""#);
+    }
+
+    #[test]
+    fn a_field_of_any_name_leaves_the_message_on_one_line() {
+        let error = ConfigError::new("unknown field `a\r\nb`").at("a\r\nb");
+        assert_eq!(error.to_string(), r"a\r\nb: unknown field `a\r\nb`");
     }
 
     #[test]

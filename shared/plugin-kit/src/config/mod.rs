@@ -1,5 +1,6 @@
 //! From the bytes of `pluginConfig` to a plugin's `Config`, with errors that point at the field.
 
+mod choice;
 mod duration;
 mod error;
 mod fields;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::hostcalls::{self, Bytes};
 
+pub use choice::{ChoiceName, Choices};
 pub use duration::Seconds;
 pub use error::{At, ConfigError, quoted};
 pub use fields::{FieldName, Fields};

@@ -1,11 +1,9 @@
 //! `mode`: whether a plugin acts, only watches, or is off.
 
-use serde::Deserialize;
-
 /// What a plugin does with its decisions.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Mode {
     /// Decides and acts.
     #[default]
@@ -15,3 +13,5 @@ pub enum Mode {
     /// Does nothing at all.
     Off,
 }
+
+crate::choices!(Mode { "enforce" => Enforce, "dryRun" => DryRun, "off" => Off });

@@ -1,5 +1,7 @@
 //! `match` as a whole.
 
+use std::borrow::Cow;
+
 use crate::cidr::Cidr;
 use crate::config::{At, ConfigError, quoted};
 use crate::headers::HeaderName;
@@ -216,6 +218,19 @@ impl Condition {
         self.matches_beside_path(request, path).then_some(captures)
     }
 
+    /// The names of the captures that there are whichever of the path conditions matches.
+    #[must_use]
+    pub fn capture_names(&self) -> Vec<String> {
+        let mut paths = self.paths().iter();
+        let Some(first) = paths.next() else { return Vec::new() };
+        let mut names: Vec<String> = first.names().into_iter().map(Cow::into_owned).collect();
+        for path in paths {
+            let other = path.names();
+            names.retain(|name| other.iter().any(|known| known == name));
+        }
+        names
+    }
+
     fn matches_beside_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
         any(&self.methods, |method| request.header(":method").is_some_and(|seen| *seen == **method))
             && any(&self.hosts, |host| host.matches(request.host()))
@@ -301,6 +316,15 @@ mod tests {
         ] {
             assert_eq!(matches(json), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn captures_are_those_of_every_path() {
+        let names =
+            |json: &str| serde_json::from_str::<Match>(json).unwrap().compile().unwrap().capture_names();
+        assert_eq!(names(r#"{"paths":[{"template":"/{a}/{b}"},{"template":"/x/{a}"}]}"#), ["a"]);
+        assert!(names(r#"{"paths":[{"template":"/{a}"},{"exact":"/"}]}"#).is_empty());
+        assert!(names("{}").is_empty());
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Conditions on the path, without query and fragment.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::config::{At, ConfigError, quoted};
+use crate::config::{At, ChoiceName, ConfigError, quoted};
 use crate::matching::template::PathTemplate;
 use crate::pattern::{self, Pattern};
 
 /// How a path must look.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum PathMatch {
     /// Is this path.
     Exact(String),
@@ -25,6 +27,43 @@ pub enum PathMatch {
     Regex(String),
     /// Matches this template: `{name}` is one segment, `{name=**}` one or more.
     Template(String),
+}
+
+impl<'de> Deserialize<'de> for PathMatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OneOf)
+    }
+}
+
+const KINDS: &[&str] = &["exact", "prefix", "stringPrefix", "suffix", "regex", "template"];
+
+/// By hand: `derive` makes 2 KiB more of it.
+struct OneOf;
+
+impl<'de> Visitor<'de> for OneOf {
+    type Value = PathMatch;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<PathMatch, A::Error> {
+        const NOT_ONE: &str =
+            "expected exactly one of exact, prefix, stringPrefix, suffix, regex and template";
+        let kind = members.next_key_seed(ChoiceName(KINDS))?.ok_or_else(|| A::Error::custom(NOT_ONE))?;
+        let text = members.next_value()?;
+        if members.next_key_seed(ChoiceName(KINDS))?.is_some() {
+            return Err(A::Error::custom(NOT_ONE));
+        }
+        Ok(match kind {
+            0 => PathMatch::Exact(text),
+            1 => PathMatch::Prefix(text),
+            2 => PathMatch::StringPrefix(text),
+            3 => PathMatch::Suffix(text),
+            4 => PathMatch::Regex(text),
+            _ => PathMatch::Template(text),
+        })
+    }
 }
 
 /// A compiled [`PathMatch`].
@@ -178,6 +217,29 @@ mod tests {
 
     fn condition(json: &str) -> PathCondition {
         serde_json::from_str::<PathMatch>(json).unwrap().compile_default().unwrap()
+    }
+
+    #[test]
+    fn a_path_match_has_one_kind() {
+        for (json, wrong) in [
+            ("{}", "expected exactly one of exact, prefix, stringPrefix, suffix, regex and template"),
+            (r#"{"exact":"/a","prefix":"/b"}"#, "expected exactly one of exact,"),
+            (r#"{"begins":"/a"}"#, "unknown variant `begins`, expected one of `exact`, `prefix`,"),
+            (r#"{"exact":1}"#, "expected a string"),
+            (r#""exact""#, "expected an object"),
+        ] {
+            let message = crate::config::parse::<PathMatch>(json.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(wrong), "{json}: {message}");
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    #[test]
+    fn the_kinds_are_those_of_the_schema() {
+        let schema = schemars::schema_for!(PathMatch);
+        let kinds = schema.get("oneOf").and_then(|kinds| kinds.as_array()).unwrap();
+        let names: Vec<&str> = kinds.iter().map(|kind| kind["required"][0].as_str().unwrap()).collect();
+        assert_eq!(names, KINDS);
     }
 
     #[test]

@@ -1,0 +1,6 @@
+//! A path template and a path.
+#![no_main]
+
+use plugin_testkit as _;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assert!(plugin_kit::hostile::path_template(bytes)));

@@ -1,0 +1,6 @@
+//! A regular expression and a haystack.
+#![no_main]
+
+use plugin_testkit as _;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assert!(plugin_kit::hostile::pattern(bytes)));
