@@ -3,7 +3,6 @@
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{Mode, Seconds, Table};
 use plugin_kit::matching::Match;
-use serde::Deserialize;
 
 /// The configuration of ext-auth.
 #[derive(Clone, Debug, Default)]
@@ -160,9 +159,9 @@ plugin_kit::fields!(OnDeny {
 });
 
 /// What happens without an answer.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum Failure {
     /// The request is denied with `failureStatus`.
     #[default]
@@ -170,6 +169,11 @@ pub enum Failure {
     /// The request passes.
     Allow,
 }
+
+plugin_kit::choices!(Failure {
+    "deny" => Deny,
+    "allow" => Allow,
+});
 
 /// How long answers are used again, and for which requests.
 #[derive(Clone, Debug, Default)]
@@ -209,9 +213,9 @@ plugin_kit::fields!(Cache {
 });
 
 /// Whether the service has a say in how long its answers are kept.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum CacheControl {
     /// It has.
     #[default]
@@ -220,10 +224,15 @@ pub enum CacheControl {
     Ignore,
 }
 
+plugin_kit::choices!(CacheControl {
+    "respect" => Respect,
+    "ignore" => Ignore,
+});
+
 /// A part of a request.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum KeyPart {
     /// `:method`.
     Method,
@@ -238,6 +247,15 @@ pub enum KeyPart {
     /// The client's address.
     ClientIp,
 }
+
+plugin_kit::choices!(KeyPart {
+    "method" => Method,
+    "scheme" => Scheme,
+    "host" => Host,
+    "path" => Path,
+    "query" => Query,
+    "clientIp" => ClientIp,
+});
 
 /// What is special about some requests.
 #[derive(Clone, Debug)]

@@ -20,4 +20,5 @@ fn what_is_read_is_what_is_described() {
         Cache,
         Rule
     );
+    plugin_kit::assert_choices_are_those_of_the_schema!(Failure, CacheControl, KeyPart);
 }
