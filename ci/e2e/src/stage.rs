@@ -1,10 +1,10 @@
-//! Every plugin, alone and chained, in one Envoy.
+//! Every plugin, alone and chained, in one Envoy, with the services that they ask.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, chain};
-use plugin_cases::{Exchange, load_tour};
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Services, Upstream, chain};
+use plugin_cases::Exchange;
 use serde_json::{Value, json};
 
 use crate::faulty::FaultyApplication;
@@ -35,9 +35,10 @@ impl Stage {
     pub fn set() -> Result<Self> {
         let upstream = Upstream::start()?;
         let chain = chain()?;
-        let mut bootstrap = Bootstrap::new()
+        let bootstrap = Bootstrap::new()
             .cluster("upstream", upstream.address())
             .cluster("faulty", FaultyApplication::start()?);
+        let mut bootstrap = Services::of_tours(&chain)?.clusters(bootstrap);
         let mut scenes = Vec::new();
         for link in &chain {
             let name = &link.plugin.name;
@@ -112,7 +113,7 @@ fn all_plugins() -> String {
 
 /// The first request of the plugin's tour that reaches the upstream; tours are made for the chain, so it passes there too.
 fn welcome(plugin: &Plugin) -> Message {
-    let tour = load_tour(&plugin.tour_yaml()).unwrap_or_default();
+    let tour = plugin.tour().unwrap_or_default();
     tour.iter()
         .find(|case| case.reply.is_none())
         .map_or_else(|| Message::get("/"), |case| Message::from(&case.request))

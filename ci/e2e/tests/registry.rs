@@ -64,7 +64,7 @@ fn every_plugin_is_published_and_runs_from_the_bytes_that_are_pulled() {
     }
 
     let upstream = Upstream::start().unwrap();
-    let envoy = serve(&chain, 0, &upstream).unwrap();
+    let (envoy, _services) = serve(&chain, 0, &upstream).unwrap();
     let client = Client::new(envoy.address("demo"));
     for link in chain.iter().filter(|link| link.plugin.tour_yaml().is_file()) {
         let tour = load_tour(&link.plugin.tour_yaml()).unwrap();

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use plugin_cases::{Case, Group, Host};
+use plugin_cases::{Case, Failure, Group, Host};
 use serde_json::Value;
 
 use crate::bootstrap::{Bootstrap, Listener};
 use crate::client::Client;
-use crate::message::{Message, Reply};
 use crate::render::WasmPlugin;
+use crate::services::Services;
 use crate::upstream::Upstream;
 use crate::workspace::{Plugin, another, plugins};
 
@@ -73,7 +73,8 @@ pub fn run(plugins: &[Plugin]) -> Result<Summary> {
         return Ok(summary);
     }
     let upstream = Upstream::start()?;
-    let mut bootstrap = Bootstrap::new().cluster("upstream", upstream.address());
+    let services = Services::start(groups.iter().flat_map(|prepared| &prepared.group.cases))?;
+    let mut bootstrap = services.clusters(Bootstrap::new().cluster("upstream", upstream.address()));
     for Prepared { label, filter, module, .. } in &groups {
         bootstrap = bootstrap.listener(Listener::new(label).discovered(filter.filter(module)));
     }
@@ -86,7 +87,8 @@ pub fn run(plugins: &[Plugin]) -> Result<Summary> {
         }
         let client = Client::new(envoy.address(label));
         for case in &group.cases {
-            run_case(&mut summary, label, case, &upstream, &client);
+            let outcome = case.run(Host::Envoy, |case| services.exchange(&upstream, &client, case));
+            note(&mut summary, label, case, outcome);
         }
     }
     summary.failures.extend(envoy.deaths()?);
@@ -120,10 +122,7 @@ fn prepare(plugin: &Plugin, modules: &Path) -> Result<Vec<Prepared>> {
     groups.into_iter().enumerate().map(prepare).collect()
 }
 
-fn run_case(summary: &mut Summary, label: &str, case: &Case, upstream: &Upstream, client: &Client) {
-    let outcome = case.run(Host::Envoy, |case| {
-        upstream.exchange(client, &Message::from(&case.request), Reply::from(&case.answer))
-    });
+fn note(summary: &mut Summary, label: &str, case: &Case, outcome: Option<Result<(), Failure>>) {
     match outcome {
         None => {
             let because = case.only.as_ref().map_or("", |only| &only.because);

@@ -12,7 +12,7 @@ use crate::workspace::Plugin;
 pub fn run(plugin: &str, port: u16) -> Result<()> {
     let upstream = Upstream::start()?;
     let link = Link::new(Plugin::named(plugin)?)?;
-    let envoy = serve(std::slice::from_ref(&link), port, &upstream)?;
+    let (envoy, _services) = serve(std::slice::from_ref(&link), port, &upstream)?;
     let url = format!("http://{}", envoy.address("demo"));
     println!("{plugin} on {url}, as dist/{plugin}/wasmplugin.yaml says");
     println!("Try          curl -i {url}{}", first_path(&link.plugin));
@@ -23,6 +23,6 @@ pub fn run(plugin: &str, port: u16) -> Result<()> {
 }
 
 fn first_path(plugin: &Plugin) -> String {
-    let tour = plugin_cases::load_tour(&plugin.tour_yaml()).unwrap_or_default();
+    let tour = plugin.tour().unwrap_or_default();
     tour.first().map_or_else(|| "/".into(), |case| case.request.path.clone())
 }

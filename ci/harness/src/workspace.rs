@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use plugin_cases::Case;
 use serde_json::{Value, json};
 
 use crate::render::WasmPlugin;
@@ -74,6 +75,12 @@ impl Plugin {
     /// The plugin's part of the demo.
     pub fn tour_yaml(&self) -> PathBuf {
         self.dir.join("tests/tour.yaml")
+    }
+
+    /// The cases of [`Plugin::tour_yaml`]; none where there is no such file.
+    pub fn tour(&self) -> Result<Vec<Case>> {
+        let path = self.tour_yaml();
+        if path.is_file() { plugin_cases::load_tour(&path) } else { Ok(Vec::new()) }
     }
 
     /// The built module.

@@ -2,7 +2,7 @@
 
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::matching::{Condition, Match};
-use plugin_kit::percent;
+use plugin_kit::path::is_plain;
 use plugin_kit::request::Request;
 
 use crate::claims::Claims;
@@ -122,30 +122,6 @@ pub const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
 fn is_preflight(request: &Request) -> bool {
     let has = |name: &str| request.header(name).is_some_and(|value| !value.is_empty());
     request.header(":method").is_some_and(|method| *method == *b"OPTIONS") && PREFLIGHT.into_iter().all(has)
-}
-
-/// Whether everyone who reads this path reads the same one: no `//`, dot segments, backslashes, `;` and controls, and
-/// no escapes that stand for these, for a slash, or for what needs none.
-fn is_plain(path: &[u8]) -> bool {
-    path.starts_with(b"/")
-        && !has_odd_bytes(path)
-        && !path.windows(2).any(|pair| pair == b"//")
-        && !path.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
-        && !has_odd_escapes(path)
-        // Who decodes twice sees what is under the second layer.
-        && !has_odd_escapes(&percent::decode(path))
-}
-
-fn has_odd_bytes(path: &[u8]) -> bool {
-    path.iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#'))
-}
-
-fn has_odd_escapes(path: &[u8]) -> bool {
-    let is_odd =
-        |byte: u8| byte.is_ascii_alphanumeric() || byte.is_ascii_control() || b"-._~/\\;".contains(&byte);
-    let mut escapes = path.split(|&byte| byte == b'%');
-    let _before_the_first = escapes.next();
-    escapes.any(|after| percent::escaped(after).is_some_and(|(byte, _)| is_odd(byte)))
 }
 
 impl Requirement {

@@ -33,6 +33,15 @@ pub struct SeenResponse {
     pub body: Vec<u8>,
 }
 
+/// What a service saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenCall {
+    /// Its cluster.
+    pub cluster: String,
+    /// What it was asked.
+    pub request: SeenRequest,
+}
+
 /// One request's way through the proxy and back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
@@ -40,6 +49,8 @@ pub struct Exchange {
     pub upstream: Option<SeenRequest>,
     /// What the client got.
     pub response: SeenResponse,
+    /// What the plugin asked meanwhile.
+    pub calls: Vec<SeenCall>,
 }
 
 /// A case that did not go as expected.
@@ -76,15 +87,32 @@ impl Case {
             )),
             _ => {}
         }
+        self.check_calls(&seen.calls, &mut differences);
         let upstream = seen.upstream.as_ref();
         if let (Some(expected), Some(upstream)) = (&self.upstream, upstream) {
-            check_request(expected, upstream, &mut differences);
+            check_request("upstream", expected, upstream, &mut differences);
         }
         if let Some(expected) = self.response.as_ref().or(self.reply.as_ref()) {
             let headers = upstream.map(|upstream| upstream.headers.as_slice());
             check_response(expected, &seen.response, headers.unwrap_or_default(), &mut differences);
         }
         if differences.is_empty() { Ok(()) } else { Err(Failure { case: self.name.clone(), differences }) }
+    }
+
+    fn check_calls(&self, seen: &[SeenCall], differences: &mut Vec<String>) {
+        let mut seen: Vec<&SeenCall> = seen.iter().collect();
+        for expected in &self.calls {
+            let side = format!("call of {}", expected.cluster);
+            match seen.iter().position(|call| call.cluster == expected.cluster) {
+                Some(index) => {
+                    check_request(&side, &expected.request, &seen.remove(index).request, differences);
+                }
+                None => differences.push(format!("{side}: there was none")),
+            }
+        }
+        for SeenCall { cluster, request } in seen {
+            differences.push(format!("call of {cluster}: unexpected: {} {}", request.method, request.path));
+        }
     }
 
     /// Sends the request as often as the case says, and stops at the first failure. `None`: not for this host.
@@ -106,19 +134,19 @@ impl Case {
     }
 }
 
-fn check_request(expected: &ExpectedRequest, seen: &SeenRequest, differences: &mut Vec<String>) {
+fn check_request(side: &str, expected: &ExpectedRequest, seen: &SeenRequest, differences: &mut Vec<String>) {
     let mut equal = |what: &str, expected: &Option<String>, seen: &str| {
         if let Some(expected) = expected
             && expected != seen
         {
-            differences.push(format!("upstream {what}: expected {expected:?}, saw {seen:?}"));
+            differences.push(format!("{side} {what}: expected {expected:?}, saw {seen:?}"));
         }
     };
     equal("method", &expected.method, &seen.method);
     equal("path", &expected.path, &seen.path);
     equal("authority", &expected.authority, &seen.authority);
-    check_body("upstream body", expected.body.as_ref(), &seen.body, differences);
-    check_headers("upstream", &expected.headers, &expected.absent, &seen.headers, &[], differences);
+    check_body(&format!("{side} body"), expected.body.as_ref(), &seen.body, differences);
+    check_headers(side, &expected.headers, &expected.absent, &seen.headers, &[], differences);
 }
 
 fn check_response(
@@ -228,6 +256,7 @@ mod tests {
                 ..SeenRequest::default()
             }),
             response: SeenResponse { status: 200, headers: vec![trace], body: b"ok".to_vec() },
+            calls: Vec::new(),
         }
     }
 
@@ -248,6 +277,27 @@ mod tests {
                 "upstream header x-trace-id: must be absent, saw \"abc\"",
                 "status: expected 404, got 200",
                 "response header x-a: expected \"1\", saw none",
+            ]
+        );
+    }
+
+    #[test]
+    fn calls_are_those_of_the_case_and_no_others() {
+        let case = case(
+            "{name: n, upstream: {}, calls: [{cluster: a, request: {path: /1}}, {cluster: a}, {cluster: b}]}",
+        );
+        let call = |cluster: &str| {
+            let request = SeenRequest { method: "GET".into(), path: "/".into(), ..SeenRequest::default() };
+            SeenCall { cluster: cluster.into(), request }
+        };
+        let mut seen = exchange(true);
+        seen.calls = vec![call("a"), call("a"), call("a")];
+        assert_eq!(
+            case.check(&seen).unwrap_err().differences,
+            [
+                "call of a path: expected \"/1\", saw \"/\"",
+                "call of b: there was none",
+                "call of a: unexpected: GET /",
             ]
         );
     }

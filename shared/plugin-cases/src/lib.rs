@@ -7,6 +7,7 @@
 //!   cases:                                 # in order, on one instance of the plugin
 //!   - name: a header is added
 //!     request: {method: GET, path: /a?b=c, authority: shop.example.com, headers: {x-b: [two, lines]}, body: "", from: 127.0.0.2}
+//!     calls: [{cluster: authz, request: {path: /verify}, answer: {status: 200}}]    # what the plugin asks meanwhile
 //!     upstream: {path: /a?b=c, headers: {x-a: "1"}, absent: [x-c]}       # it reaches the upstream like this
 //!     answer: {status: 302, headers: {location: /x}, body: moved}        # what the upstream answers; 200 when absent
 //!     response: {status: 302, headers: {location: {regex: "^/"}}, body: {regex: mov}}   # what the client gets
@@ -19,9 +20,9 @@
 mod check;
 mod model;
 
-pub use check::{Exchange, Failure, SeenRequest, SeenResponse};
+pub use check::{Exchange, Failure, SeenCall, SeenRequest, SeenResponse};
 pub use model::{
-    Answer, Body, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load,
+    Answer, Body, Call, Case, Expected, ExpectedRequest, Group, Header, Headers, Host, Only, Request, load,
     load_tour,
 };
 

@@ -29,6 +29,9 @@ pub struct Case {
     /// What the client sends.
     #[serde(default)]
     pub request: Request,
+    /// What the plugin asks other services meanwhile, cluster by cluster in order; nothing else is asked.
+    #[serde(default)]
+    pub calls: Vec<Call>,
     /// What the upstream must see.
     pub upstream: Option<ExpectedRequest>,
     /// What the upstream answers.
@@ -94,6 +97,20 @@ impl Default for Request {
             from: Ipv4Addr::LOCALHOST,
         }
     }
+}
+
+/// A call of the plugin to a service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Call {
+    /// The cluster; those that no case of a file calls do not exist.
+    pub cluster: String,
+    /// What the service must see.
+    #[serde(default)]
+    pub request: ExpectedRequest,
+    /// What it answers.
+    #[serde(default)]
+    pub answer: Answer,
 }
 
 /// What the upstream answers.

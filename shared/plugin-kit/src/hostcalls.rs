@@ -132,6 +132,7 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
@@ -326,6 +327,12 @@ pub fn send_local_response(
 pub fn continue_stream(stream: StreamType) -> HostResult<()> {
     // SAFETY: no pointers.
     check(unsafe { proxy_continue_stream(stream as u32) })
+}
+
+/// Makes the calls that follow be about another context of this VM, until the callback ends.
+pub fn set_effective_context(context: u32) -> HostResult<()> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Ends a stream at once, without an answer where it has none yet.

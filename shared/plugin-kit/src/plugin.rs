@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{self, ConfigError};
 use crate::hostcalls;
 use crate::reply::Reply;
+use crate::stream::StreamId;
 
 /// A plugin: how its configuration becomes what the request path needs, and what each request gets.
 pub trait Plugin: Sized + 'static {
@@ -26,6 +27,13 @@ pub trait Plugin: Sized + 'static {
 
     /// The handler of the next request: clone an `Rc`, not a table.
     fn filter(&self) -> Self::Filter;
+
+    /// As [`Plugin::filter`], for a plugin whose requests wait for each other: `stream` is how the callback of another
+    /// one reaches this one.
+    fn filter_of(&self, stream: StreamId) -> Self::Filter {
+        let _ = stream;
+        self.filter()
+    }
 
     /// How often [`Plugin::on_tick`] is wanted. Each worker ticks, and Envoy's main thread too.
     fn tick_period(&self) -> Option<Duration> {
@@ -132,9 +140,9 @@ impl<P: Plugin> RootContext for Root<P> {
         }
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match &self.plugin {
-            Some(plugin) => Box::new(plugin.filter()),
+            Some(plugin) => Box::new(plugin.filter_of(StreamId::new(context_id))),
             None => Box::new(Unconfigured),
         })
     }

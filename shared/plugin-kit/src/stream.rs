@@ -3,7 +3,29 @@
 use log::error;
 use proxy_wasm::types::StreamType;
 
-use crate::hostcalls;
+use crate::hostcalls::{self, HostResult};
+
+/// One request and its response, as the host tells them apart. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamId(u32);
+
+impl StreamId {
+    pub(crate) const fn new(context: u32) -> Self {
+        Self(context)
+    }
+
+    /// Makes the hostcalls that follow be about this stream, until the callback ends or another one is entered: a
+    /// paused request can then be changed, answered and resumed from the callback of another one, or from a tick.
+    ///
+    /// What is dispatched is still answered to the context whose callback this is, and with it gone to nobody: dispatch
+    /// for others from the root context only.
+    ///
+    /// # Errors
+    /// [`BadArgument`](hostcalls::HostError::BadArgument) where the stream has ended.
+    pub fn enter(self) -> HostResult<()> {
+        hostcalls::set_effective_context(self.0)
+    }
+}
 
 /// Resumes the request that `on_http_request_headers` paused.
 pub fn resume_request() {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::abi::memory;
 use crate::envoy::Envoy;
+use crate::host::Cluster;
 use crate::message::{Request, Response};
 
 /// Runs `tests/cases.yaml` of the plugin in `directory`; a group without a configuration gets `example.yaml`.
@@ -38,12 +39,18 @@ fn run<P: Callbacks>(group: &Group, configuration: &Value, ran: &mut usize, fail
     static ENVIRONMENT: Mutex<()> = Mutex::new(());
     let _locked = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     memory::with_env(&group.env, || {
-        let envoy = Envoy::builder().try_start::<P>(configuration).unwrap_or_else(|lines| {
+        let clusters = group.cases.iter().flat_map(|case| &case.calls).map(|call| &call.cluster);
+        let builder =
+            clusters.fold(Envoy::builder(), |builder, name| builder.cluster(name, Cluster::Healthy));
+        let envoy = builder.try_start::<P>(configuration).unwrap_or_else(|lines| {
             panic!("the plugin refused its configuration {configuration}: {}", lines.join("; "))
         });
         for case in &group.cases {
             let exchange = |case: &Case| {
-                let exchange = || envoy.try_exchange(request(&case.request), answer(case));
+                let exchange = || {
+                    let answers = case.calls.iter().map(|call| answer(&call.answer)).collect();
+                    envoy.try_exchange(request(&case.request), answers, answer(&case.answer))
+                };
                 let exchange =
                     catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|panic| Err(message(&panic)));
                 exchange.map_err(anyhow::Error::msg)
@@ -71,9 +78,9 @@ fn request(request: &plugin_cases::Request) -> Request {
     request.headers.lines().fold(sent, |sent, (name, value)| sent.header(name, value))
 }
 
-fn answer(case: &Case) -> Response {
-    let answer = Response::new(case.answer.status).body(&case.answer.body);
-    case.answer.headers.lines().fold(answer, |answer, (name, value)| answer.header(name, value))
+fn answer(answer: &plugin_cases::Answer) -> Response {
+    let response = Response::new(answer.status).body(&answer.body);
+    answer.headers.lines().fold(response, |response, (name, value)| response.header(name, value))
 }
 
 /// What the plugin must never do is a panic of ours.

@@ -181,12 +181,23 @@ impl Envoy {
     /// Where the plugin pauses and nothing lets the stream go on.
     #[track_caller]
     pub fn exchange(&self, request: Request, response: Response) -> Exchange {
-        self.try_exchange(request, response).unwrap_or_else(|stuck| panic!("{stuck}"))
+        self.try_exchange(request, Vec::new(), response).unwrap_or_else(|stuck| panic!("{stuck}"))
     }
 
     #[track_caller]
-    pub(crate) fn try_exchange(&self, request: Request, response: Response) -> Result<Exchange, String> {
+    pub(crate) fn try_exchange(
+        &self,
+        request: Request,
+        answers: Vec<Response>,
+        response: Response,
+    ) -> Result<Exchange, String> {
         let stream = self.request(request);
+        let mut calls = Vec::new();
+        for answer in answers {
+            let Some(call) = self.calls().into_iter().next() else { break };
+            self.answer(call.token, answer);
+            calls.push(call.into());
+        }
         if stream.upstream().is_some() {
             stream.respond(response);
         }
@@ -194,7 +205,7 @@ impl Envoy {
             return Err(format!("the stream is paused; pending calls: {:?}", self.calls()));
         }
         stream.finish();
-        Ok(Exchange { upstream: stream.upstream(), response: stream.response() })
+        Ok(Exchange { upstream: stream.upstream(), response: stream.response(), calls })
     }
 
     /// A request that Envoy itself turned away as malformed: the plugin gets `on_log` only, without request headers.

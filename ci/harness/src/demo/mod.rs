@@ -3,23 +3,26 @@
 mod show;
 
 use anyhow::Result;
-use plugin_cases::{Case, Host};
+use plugin_cases::{Case, Exchange, Host};
 
 use crate::bootstrap::{Bootstrap, Listener};
 use crate::chain::{Link, chain};
 use crate::client::Client;
 use crate::envoy::Envoy;
-use crate::message::{Message, Reply};
+use crate::message::Message;
 use crate::runtime::until_interrupted;
+use crate::services::Services;
 use crate::upstream::Upstream;
 use show::Screen;
 
-/// Starts Envoy with `chain` on one listener.
-pub fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<Envoy> {
+/// Starts Envoy with `chain` on one listener, and the services that its tours call.
+pub fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<(Envoy, Services)> {
+    let services = Services::of_tours(chain)?;
     let listener = Listener::new("demo").port(port).chain(chain);
-    let envoy = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener).start()?;
+    let bootstrap = Bootstrap::new().cluster("upstream", upstream.address()).listener(listener);
+    let envoy = services.clusters(bootstrap).start()?;
     envoy.check_configured()?;
-    Ok(envoy)
+    Ok((envoy, services))
 }
 
 /// Sends every plugin's `tests/tour.yaml` and shows what became of each request.
@@ -28,16 +31,16 @@ pub fn serve(chain: &[Link], port: u16, upstream: &Upstream) -> Result<Envoy> {
 pub fn run(keep: bool) -> Result<()> {
     let chain = chain()?;
     let upstream = Upstream::start()?;
-    let envoy = serve(&chain, 0, &upstream)?;
+    let (envoy, services) = serve(&chain, 0, &upstream)?;
     let client = Client::new(envoy.address("demo"));
     let mut screen = Screen::new();
     for link in &chain {
-        let tour = link.plugin.tour_yaml();
-        if tour.is_file() {
+        let tour = link.plugin.tour()?;
+        if !tour.is_empty() {
             screen.stop(&link.plugin.name);
-            for case in plugin_cases::load_tour(&tour)? {
-                visit(&case, &client, &upstream, &mut screen);
-            }
+        }
+        for case in tour {
+            visit(&case, |case| services.exchange(&upstream, &client, case), &mut screen);
         }
     }
     screen.deaths(&envoy.deaths()?);
@@ -52,11 +55,11 @@ pub fn run(keep: bool) -> Result<()> {
     outcome
 }
 
-fn visit(case: &Case, client: &Client, upstream: &Upstream, screen: &mut Screen) {
+fn visit(case: &Case, exchange: impl Fn(&Case) -> Result<Exchange>, screen: &mut Screen) {
     let message = Message::from(&case.request);
     let mut last = None;
     let outcome = case.run(Host::Envoy, |case| {
-        let seen = upstream.exchange(client, &message, Reply::from(&case.answer))?;
+        let seen = exchange(case)?;
         last = Some(seen.clone());
         Ok(seen)
     });

@@ -79,6 +79,7 @@ impl Screen {
         println!("\n{} {}{times}", self.paint(colour, mark), self.paint(BOLD, &case.name));
         self.request(sent);
         if let Some(seen) = seen {
+            self.calls(seen);
             self.upstream(sent, seen);
             self.response(seen);
         }
@@ -98,6 +99,16 @@ impl Screen {
         }
         if let Some(body) = sent.body.as_deref().filter(|body| !body.is_empty()) {
             println!("      {}", shown(body));
+        }
+    }
+
+    fn calls(&self, seen: &Exchange) {
+        for call in &seen.calls {
+            let (arrow, request) = (self.paint(BLUE, "⇄"), &call.request);
+            println!("  {arrow} {} was asked {} {}", call.cluster, request.method, request.path);
+            for (name, values) in by_name(&request.headers) {
+                values.iter().for_each(|value| self.line(' ', &name, value, DIM));
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 mod http1;
 mod http2;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,14 @@ struct Ledger {
     next: AtomicU64,
     answers: Mutex<HashMap<String, Reply>>,
     seen: Mutex<HashMap<String, SeenRequest>>,
+    calls: Mutex<Option<Calls>>,
+}
+
+/// What comes without an exchange, while somebody wants to know.
+#[derive(Default)]
+struct Calls {
+    answers: VecDeque<Reply>,
+    seen: Vec<SeenRequest>,
 }
 
 impl Upstream {
@@ -64,7 +72,18 @@ impl Upstream {
             Some(seen) => format!("the upstream saw {} {}", seen.method, seen.path),
             None => "the upstream was not reached".into(),
         })?;
-        Ok(Exchange { upstream, response })
+        Ok(Exchange { upstream, response, calls: Vec::new() })
+    }
+
+    /// From now on answers what comes without an exchange like this, in order, and takes notes.
+    pub fn expect_calls(&self, answers: impl IntoIterator<Item = Reply>) {
+        let answers = answers.into_iter().collect();
+        *lock(&self.ledger.calls) = Some(Calls { answers, seen: Vec::new() });
+    }
+
+    /// What has come since [`Upstream::expect_calls`]; no more notes are taken.
+    pub fn take_calls(&self) -> Vec<SeenRequest> {
+        lock(&self.ledger.calls).take().unwrap_or_default().seen
     }
 }
 
@@ -87,7 +106,11 @@ impl Ledger {
         let id = id.map(|at| String::from_utf8_lossy(&seen.headers.remove(at).1).into_owned());
         let answer = id.and_then(|id| lock(&self.answers).get(&id).cloned().map(|reply| (id, reply)));
         let Some((id, reply)) = answer else {
-            return describe(&seen);
+            let mut calls = lock(&self.calls);
+            let Some(calls) = calls.as_mut() else { return describe(&seen) };
+            let reply = calls.answers.pop_front().unwrap_or_else(|| describe(&seen));
+            calls.seen.push(seen);
+            return reply;
         };
         lock(&self.seen).insert(id, seen);
         reply

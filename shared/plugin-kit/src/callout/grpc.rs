@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::callout::Token;
+use crate::callout::{Token, authority_of};
 use crate::hostcalls::{self, HostResult};
 use crate::protobuf::field;
 
@@ -47,27 +47,9 @@ impl GrpcService {
     }
 }
 
-/// `outbound|8081|subset|host` → `host:8081`.
-fn authority_of(cluster: &str) -> String {
-    let parts: Vec<&str> = cluster.split('|').collect();
-    match parts.as_slice() {
-        ["outbound", port, _, host] => format!("{host}:{port}"),
-        _ => cluster.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_istio_cluster_gives_the_authority() {
-        assert_eq!(
-            authority_of("outbound|8081||ratelimit.infra.svc.cluster.local"),
-            "ratelimit.infra.svc.cluster.local:8081"
-        );
-        assert_eq!(authority_of("ratelimit"), "ratelimit");
-    }
 
     #[test]
     fn the_service_is_protobuf() {

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use super::error::quoted;
 
 /// A duration in a configuration; the name is that of the unit it is usually given in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Seconds(#[cfg_attr(feature = "schema", schemars(with = "String"))] pub Duration);
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use plugin_cases::{SeenCall, SeenRequest};
 use proxy_wasm::types::Status;
 
 use super::headers::{HeaderMap, Kind, Line, read_pairs};
@@ -36,6 +37,22 @@ pub struct Call {
     pub timeout: Duration,
     /// On the monotonic clock.
     pub(crate) deadline: Option<Duration>,
+}
+
+impl From<Call> for SeenCall {
+    fn from(call: Call) -> Self {
+        let (pseudo, headers): (Vec<Line>, _) =
+            call.headers.into_iter().partition(|(name, _)| name.starts_with(':'));
+        let text = |wanted: &str| {
+            let value = pseudo.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice());
+            String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+        };
+        let (method, path, authority) = (text(":method"), text(":path"), text(":authority"));
+        Self {
+            cluster: call.cluster,
+            request: SeenRequest { method, path, authority, headers, body: call.body },
+        }
+    }
 }
 
 /// What a callback reads.

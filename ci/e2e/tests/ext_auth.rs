@@ -1,0 +1,338 @@
+//! What only Envoy can answer about ext-auth: services in all the states that services get into, workers that ask once
+//! together, clients that leave, memory under a flood of users.
+//!
+//! `EXT_AUTH_USERS=100000` makes it as thorough as the README's figure.
+
+#[path = "ext_auth/service.rs"]
+mod service;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
+use serde_json::{Value, json};
+use service::Service;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const CONNECTIONS: usize = 64;
+const WORKERS: [u32; 2] = [1, 4];
+
+fn config(cluster: &str, more: Value) -> Value {
+    let mut config = json!({
+        "service": {"cluster": cluster, "forwardAuth": {"path": "/verify"}, "timeout": "10s"},
+        "onAllow": {"upstreamHeaders": ["x-user"]},
+    });
+    for (name, value) in more.as_object().unwrap() {
+        config[name] = value.clone();
+    }
+    config
+}
+
+fn filter(name: &str, config: &Value) -> Value {
+    let plugin = Plugin::named("ext-auth").unwrap();
+    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+}
+
+fn listener(name: &str, config: &Value) -> Listener {
+    Listener::new(name).discovered(filter(name, config))
+}
+
+/// Answers 200 by itself, behind the plugin.
+fn answering(listener: Listener) -> Listener {
+    listener.raw_route(json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}}))
+}
+
+fn start(bootstrap: Bootstrap) -> Envoy {
+    let envoy = bootstrap.log_level("wasm:warning").start().unwrap();
+    envoy.check_configured().unwrap();
+    envoy
+}
+
+fn of(authorization: &str) -> Message {
+    Message::get("/").header("authorization", authorization).header("x-user", "root")
+}
+
+fn total(envoy: &Envoy, name: &str) -> u64 {
+    envoy.stat(&format!("wasmcustom.wasm_filter.ext_auth.{name}")).unwrap_or(0)
+}
+
+/// A process that listens, and does nothing more.
+fn stopped() -> Envoy {
+    let envoy = start(Bootstrap::new().listener(answering(Listener::new("service"))));
+    let stop = format!("kill -STOP {}", envoy.process_id());
+    assert!(Command::new("sh").args(["-c", &stop]).status().unwrap().success());
+    envoy
+}
+
+/// Nobody listens here.
+fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind(("127.0.0.79", 0)).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn whatever_the_service_does_every_request_is_answered() {
+    let (service, stopped) = (Service::start(), stopped());
+    for workers in WORKERS {
+        let mut bootstrap = Bootstrap::new()
+            .concurrency(workers)
+            .cluster("authz", service.address())
+            .cluster("slow", service.address())
+            .cluster("nobody", nobody())
+            .cluster("stopped", stopped.address("service"))
+            .raw_cluster(json!({"name": "empty", "type": "STATIC", "connect_timeout": "1s"}));
+        let clusters = ["authz", "slow", "nobody", "stopped", "empty", "unknown"];
+        let kept = json!({"ttl": "1h"});
+        for cluster in clusters {
+            for failure in ["deny", "allow"] {
+                for (name, cache) in [("cached", &kept), ("uncached", &Value::Null)] {
+                    let mut config = config(cluster, json!({"failure": failure}));
+                    if cache.is_object() {
+                        config["cache"] = cache.clone();
+                    }
+                    if ["slow", "stopped"].contains(&cluster) {
+                        config["service"]["timeout"] = json!("300ms");
+                    }
+                    // A breaker would hide what follows the first failures.
+                    config["service"]["breaker"] = json!({"failures": 0});
+                    let name = format!("{cluster} {failure} {name}");
+                    bootstrap = bootstrap.listener(answering(listener(&name, &config)));
+                }
+            }
+        }
+        let envoy = start(bootstrap);
+        let of_the_service = ["good", "bad", "broken", "error", "garbage"].map(|kind| ("authz", kind));
+        let of_the_others =
+            [("slow", "slow"), ("nobody", ""), ("stopped", ""), ("empty", ""), ("unknown", "")];
+        for (cluster, kind) in of_the_service.into_iter().chain(of_the_others) {
+            for failure in ["deny", "allow"] {
+                for cache in ["cached", "uncached"] {
+                    let expected = match (cluster, kind, failure) {
+                        ("authz", "good", _) => 200,
+                        ("authz", "bad", _) => 401,
+                        (.., "deny") => 503,
+                        _ => 200,
+                    };
+                    let client = Client::new(envoy.address(&format!("{cluster} {failure} {cache}")));
+                    let messages = vec![of(&format!("{kind} alice")); 32];
+                    let asked = Instant::now();
+                    let seen = client.load(16, messages).unwrap();
+                    println!(
+                        "{workers} workers, {cluster}, {kind}, {failure}, {cache}: {seen:?} in {:?}",
+                        asked.elapsed()
+                    );
+                    assert_eq!(
+                        seen,
+                        BTreeMap::from([(expected, 32)]),
+                        "{workers} {cluster} {kind} {failure} {cache}"
+                    );
+                }
+            }
+        }
+        for reason in ["refused", "timeout", "status"] {
+            assert!(total(&envoy, &format!("component.{reason}.failed_total")) > 0, "{reason}");
+        }
+        assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn whatever_a_client_sends_it_is_asked_about_or_turned_away() {
+    let service = Service::start();
+    let mut by_path = config("authz", json!({}));
+    by_path["service"] = json!({"cluster": "authz", "pathPrefix": "/auth", "timeout": "10s"});
+    let bootstrap = Bootstrap::new()
+        .cluster("authz", service.address())
+        .listener(answering(listener("headers", &config("authz", json!({"cache": {"ttl": "1h"}})))))
+        .listener(answering(listener("path", &by_path)));
+    let envoy = start(bootstrap);
+    let long = "a".repeat(50 << 10);
+    for name in ["headers", "path"] {
+        let client = Client::new(envoy.address(name));
+        for (method, path, authorization) in [
+            ("GET", "/", &b"\xff\xfe"[..]),
+            ("GET", "/", long.as_bytes()),
+            ("GET", "/a?b=\u{e4}%ff%00&&", b"x"),
+            ("POST", "/%zz/%2?a=%&%c3%28", b"x"),
+            ("FROB", "/", b""),
+            ("OPTIONS", "*", b"x"),
+            ("CONNECT", "shop.example.com:443", b"x"),
+        ] {
+            let mut message = Message::get(path).header("authorization", authorization);
+            message.method = method.into();
+            let seen = client.send(&message).unwrap().status;
+            assert!([400, 401, 404].contains(&seen), "{name}, {method} {path}: {seen}");
+            assert_eq!(client.send(&of("good alice")).unwrap().status, 200, "{name}, after {method} {path}");
+        }
+    }
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn all_requests_of_a_user_are_one_question_whatever_the_number_of_workers() {
+    const REQUESTS: usize = 10_000;
+    for workers in WORKERS {
+        let service = Service::start();
+        let config = config("authz", json!({"cache": {"ttl": "1h"}}));
+        let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
+        let envoy = start(bootstrap.listener(answering(listener("shop", &config))));
+        let client = Client::new(envoy.address("shop"));
+        let seen = client.load(CONNECTIONS, vec![of("thoughtful alice"); REQUESTS]).unwrap();
+        println!("{workers} workers: {seen:?}, {} questions", service.asked());
+        assert_eq!(seen, BTreeMap::from([(200, REQUESTS as u64)]));
+        assert_eq!(service.asked(), 1, "{workers} workers");
+        let seen = client.load(CONNECTIONS, vec![of("bad mallory"); REQUESTS / 10]).unwrap();
+        assert_eq!(seen, BTreeMap::from([(401, REQUESTS as u64 / 10)]));
+        assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_user_is_one_question_for_each_ttl() {
+    const TTL: Duration = Duration::from_secs(1);
+    let service = Service::start();
+    let config = config("authz", json!({"cache": {"ttl": "1s", "denyTtl": "1s"}}));
+    let bootstrap = Bootstrap::new().concurrency(4).cluster("authz", service.address());
+    let envoy = start(bootstrap.listener(answering(listener("shop", &config))));
+    let client = Client::new(envoy.address("shop"));
+    for (kind, status) in [("thoughtful alice", 200), ("bad mallory", 401)] {
+        let (started, before) = (Instant::now(), service.asked());
+        let mut requests = 0;
+        while started.elapsed() < 3 * TTL {
+            let seen = client.load(CONNECTIONS, vec![of(kind); 2_000]).unwrap();
+            assert_eq!(seen, BTreeMap::from([(status, 2_000)]));
+            requests += 2_000;
+        }
+        let (asked, times) = (service.asked() - before, started.elapsed().as_secs() + 1);
+        println!("{kind}: {requests} requests in {:?}, {asked} questions", started.elapsed());
+        assert!(asked >= 2 && asked as u64 <= times, "{asked} questions in {:?}", started.elapsed());
+    }
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn a_client_that_leaves_while_the_service_thinks_takes_nobody_with_it() {
+    for workers in WORKERS {
+        let service = Service::start();
+        let config = config("authz", json!({"cache": {"ttl": "1h"}}));
+        let upstream = Upstream::start().unwrap();
+        let bootstrap = Bootstrap::new().cluster("upstream", upstream.address()).concurrency(workers);
+        let bootstrap = bootstrap.cluster("authz", service.address()).listener(listener("shop", &config));
+        let envoy = start(bootstrap);
+        let raw = b"GET / HTTP/1.1\r\nhost: shop.example.com\r\nauthorization: held alice\r\n\r\n";
+        let asks = |times: usize| {
+            eventually("the service is asked", LIMIT, || (service.asked() >= times).then_some(())).unwrap();
+        };
+        let mut leaving = TcpStream::connect(envoy.address("shop")).unwrap();
+        leaving.write_all(raw).unwrap();
+        asks(1);
+        let client = Client::new(envoy.address("shop"));
+        std::thread::scope(|scope| {
+            let mut staying = Vec::new();
+            for _ in 0..8 {
+                staying.push(scope.spawn(|| upstream.exchange(&client, &of("held alice"), Reply::default())));
+            }
+            let active = "http.shop.downstream_rq_active";
+            eventually("all of them wait", LIMIT, || (envoy.stat(active)? == 9).then_some(())).unwrap();
+            drop(leaving);
+            asks(2);
+            service.release();
+            service.release();
+            for exchange in staying {
+                let seen = exchange.join().unwrap().unwrap();
+                assert_eq!(seen.response.status, 200);
+                let told: Vec<_> =
+                    seen.upstream.unwrap().headers.into_iter().filter(|(name, _)| name == "x-user").collect();
+                assert_eq!(told, [("x-user".to_owned(), b"alice".to_vec())]);
+            }
+        });
+        assert_eq!(service.asked(), 2, "{workers} workers: one of those who stayed asked for all");
+        assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn who_waits_while_the_configuration_changes_is_answered() {
+    for workers in WORKERS {
+        let service = Service::start();
+        let of_revision = |revision: u32| {
+            config("authz", json!({"cache": {"ttl": "1h"}, "configRevision": revision.to_string()}))
+        };
+        let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
+        let envoy = start(bootstrap.listener(answering(listener("shop", &of_revision(0)))));
+        let client = Client::new(envoy.address("shop"));
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| client.send(&of("held alice")))).collect();
+            let active = "http.shop.downstream_rq_active";
+            eventually("all of them wait", LIMIT, || (envoy.stat(active)? == 8).then_some(())).unwrap();
+            let pushed = filter("shop", &of_revision(1));
+            let (before, _) = envoy.updates(&pushed).unwrap();
+            envoy.push(&pushed).unwrap();
+            let taken = || (envoy.updates(&pushed).ok()?.0 > before).then_some(());
+            eventually("the update is taken", LIMIT, taken).unwrap();
+            assert_eq!(client.send(&of("good bob")).unwrap().status, 200);
+            service.release();
+            for response in waiting {
+                assert_eq!(response.join().unwrap().unwrap().status, 200, "{workers} workers");
+            }
+        });
+        assert_eq!(service.asked(), 2, "{workers} workers");
+        assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+fn resident_kib(envoy: &Envoy) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", envoy.process_id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// What Envoy's allocator has handed out: shared data and all else but the modules' own memory, without what it keeps.
+fn allocated_kib(envoy: &Envoy) -> usize {
+    let memory: Value = serde_json::from_str(&envoy.get("/memory").unwrap()).unwrap();
+    memory["allocated"].as_str().unwrap().parse::<usize>().unwrap() / 1024
+}
+
+#[test]
+fn a_flood_of_users_grows_memory_by_no_more_than_the_table() {
+    const ENTRIES: usize = 4096;
+    // The README's bound, for answers of up to 64 bytes.
+    const BOUND_KIB: usize = ENTRIES * (64 + 128) / 1024;
+    // What is resident grows in steps: a huge page, in which Envoy's allocator asks the kernel for memory.
+    const STEP_KIB: usize = 2048;
+    let users = std::env::var("EXT_AUTH_USERS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let service = Service::start();
+    // As many connections and calls, but a table of one bucket: what Envoy itself grows by.
+    let of_entries = |entries: usize| config("authz", json!({"cache": {"ttl": "1h", "entries": entries}}));
+    let bootstrap = Bootstrap::new().concurrency(2).cluster("authz", service.address());
+    let bootstrap = bootstrap
+        .listener(answering(listener("small", &of_entries(4))))
+        .listener(answering(listener("flooded", &of_entries(ENTRIES))));
+    let envoy = start(bootstrap);
+    let flood = |listener: &str, users: usize| {
+        let messages = (0..users).map(|user| of(&format!("good user{user}"))).collect();
+        Client::new(envoy.address(listener)).load(CONNECTIONS, messages).unwrap()
+    };
+    flood("small", users);
+    flood("flooded", 1);
+    let memory = || {
+        let open = |listener: &str| envoy.stat(&format!("http.{listener}.downstream_cx_active"));
+        let closed = || (open("small") == Some(0) && open("flooded") == Some(0)).then_some(());
+        eventually("the connections of the load are closed", LIMIT, closed).unwrap();
+        (resident_kib(&envoy), allocated_kib(&envoy))
+    };
+    let before = memory();
+    let seen = flood("flooded", users);
+    let after = memory();
+    let (resident, allocated) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+    let evicted = total(&envoy, "evicted_total");
+    println!("{users} users: {allocated} KiB more allocated, {resident} KiB resident, {evicted} evicted");
+    assert_eq!(seen, BTreeMap::from([(200, users as u64)]));
+    assert!(allocated <= BOUND_KIB, "{users} users: {allocated} KiB allocated");
+    assert!(resident <= BOUND_KIB + STEP_KIB, "{users} users: {resident} KiB resident");
+    assert!(evicted as usize >= users - ENTRIES, "{evicted}");
+    assert!(envoy.deaths().unwrap().is_empty());
+}

@@ -1,0 +1,186 @@
+//! What the service answers, as far as anybody gets it.
+
+use plugin_kit::config::{At, ConfigError};
+use plugin_kit::hostcalls::Bytes;
+use plugin_kit::pairs::Pairs;
+use plugin_kit::reply::Reply;
+
+use crate::config;
+use crate::names::{Lines, Names};
+
+/// Of a denial that is passed on.
+pub const MAX_BODY: usize = 64 * 1024;
+const ON_DENY: [&str; 3] = ["content-type", "location", "www-authenticate"];
+
+/// A decision of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The request passes.
+    Allow {
+        /// What the upstream is told.
+        upstream: Lines,
+        /// What the response gets.
+        client: Lines,
+    },
+    /// It does not.
+    Deny {
+        /// The HTTP status.
+        status: u16,
+        /// What the client is told.
+        headers: Lines,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// What of an answer goes where.
+#[derive(Debug)]
+pub struct Answers {
+    /// What the upstream may be told by nobody but the service.
+    pub upstream: Names,
+    allow_client: Names,
+    deny_client: Names,
+    deny_body: bool,
+}
+
+impl Answers {
+    /// Compiles `onAllow` and `onDeny`.
+    ///
+    /// # Errors
+    /// Where a header may not be written.
+    pub fn compile(on_allow: &config::OnAllow, on_deny: &config::OnDeny) -> Result<Self, ConfigError> {
+        let deny_client = match &on_deny.client_headers {
+            Some(names) => Names::compile(names),
+            None => Names::compile(&ON_DENY),
+        };
+        Ok(Self {
+            upstream: Names::compile(&on_allow.upstream_headers).at("upstreamHeaders").at("onAllow")?,
+            allow_client: Names::compile(&on_allow.client_headers).at("clientHeaders").at("onAllow")?,
+            deny_client: deny_client.at("clientHeaders").at("onDeny")?,
+            deny_body: on_deny.body.unwrap_or(true),
+        })
+    }
+
+    /// Reads an answer; `None` where it is none: Envoy says 503 for a service that is away, and 504 for one that is slow.
+    #[must_use]
+    pub fn read(
+        &self,
+        status: u16,
+        headers: &Pairs,
+        body_size: usize,
+        body: impl FnOnce() -> Bytes,
+    ) -> Option<Answer> {
+        match status {
+            200..=299 => Some(Answer::Allow {
+                upstream: self.upstream.choose(headers),
+                client: self.allow_client.choose(headers),
+            }),
+            300..=499 => {
+                let has_body = self.deny_body && body_size <= MAX_BODY;
+                let body = if has_body { body() } else { Bytes::new() };
+                Some(Answer::Deny { status, headers: self.deny_client.choose(headers), body })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The reply to a client that the service denies.
+pub fn denial(status: u16, headers: &Lines, body: &Bytes, is_grpc: bool) -> Reply {
+    let mut reply = Reply::new(status).details("ext_auth_denied");
+    for (name, value) in headers {
+        // Envoy writes that of gRPC itself.
+        if !is_grpc || name != "content-type" {
+            reply = reply.header(name, value.clone());
+        }
+    }
+    if is_grpc {
+        return reply.grpc_status(grpc_status(status)).body("denied by the authorization service");
+    }
+    reply.body(body.clone())
+}
+
+/// The reply where nobody knows whether the client may.
+pub fn failure(status: u16, reason: &str, is_grpc: bool) -> Reply {
+    let reply = Reply::new(status).details(format!("ext_auth_failed{{{reason}}}"));
+    if is_grpc {
+        return reply.grpc_status(grpc_status(status)).body("the authorization service gave no answer");
+    }
+    reply
+}
+
+/// The reply to a request that cannot be asked about.
+pub fn malformed(is_grpc: bool) -> Reply {
+    let reply = Reply::new(400).details("ext_auth_malformed");
+    if is_grpc { reply.grpc_status(grpc_status(400)) } else { reply }
+}
+
+/// gRPC's "HTTP to gRPC Status Code Mapping".
+const fn grpc_status(status: u16) -> u8 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers() -> Answers {
+        let on_allow = config::OnAllow {
+            upstream_headers: vec!["x-auth-*".into()],
+            client_headers: vec!["set-cookie".into()],
+        };
+        Answers::compile(&on_allow, &config::OnDeny::default()).unwrap()
+    }
+
+    fn lines(lines: &[(&str, &str)]) -> Pairs {
+        Pairs::new(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
+    }
+
+    fn text(lines: &[(&str, &str)]) -> Lines {
+        lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn everyone_gets_what_is_listed_for_them() {
+        let headers = lines(&[
+            (":status", "200"),
+            ("x-auth-user", "alice"),
+            ("x-auth-role", "a"),
+            ("x-auth-role", "b"),
+            ("set-cookie", "s=1"),
+            ("www-authenticate", "Basic"),
+            ("x-internal", "1"),
+        ]);
+        let read = |status| answers().read(status, &headers, 2, || b"no".to_vec());
+        let allowed = Answer::Allow {
+            upstream: text(&[("x-auth-user", "alice"), ("x-auth-role", "a"), ("x-auth-role", "b")]),
+            client: text(&[("set-cookie", "s=1")]),
+        };
+        assert_eq!(read(204), Some(allowed));
+        let headers = text(&[("www-authenticate", "Basic")]);
+        assert_eq!(read(401), Some(Answer::Deny { status: 401, headers, body: b"no".to_vec() }));
+    }
+
+    #[test]
+    fn what_is_no_decision_is_no_answer() {
+        for status in [0, 100, 101, 199, 500, 502, 503, 504, 599, 600, 999, u16::MAX] {
+            assert_eq!(answers().read(status, &Pairs::default(), 0, Bytes::new), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_is_left_out() {
+        let body = |size| match answers().read(403, &Pairs::default(), size, || vec![b'x'; size]) {
+            Some(Answer::Deny { body, .. }) => body.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((body(MAX_BODY), body(MAX_BODY + 1)), (MAX_BODY, 0));
+    }
+}

@@ -1,0 +1,193 @@
+//! ext-auth: asks an external service before a request passes.
+
+mod answer;
+mod asking;
+mod breaker;
+mod bucket;
+mod cache;
+pub mod config;
+mod counted;
+mod held;
+mod keep;
+mod key;
+mod names;
+mod question;
+mod record;
+mod rules;
+
+use std::rc::Rc;
+
+use plugin_kit::callout::Token;
+use plugin_kit::client_ip::ClientIp;
+use plugin_kit::config::{At, ConfigError, Mode};
+use plugin_kit::headers::{REQUEST, RESPONSE};
+use plugin_kit::request::Request;
+use plugin_kit::stream::StreamId;
+use plugin_kit::{Plugin, clock};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::asking::Asking;
+use crate::config::{Config, Failure};
+use crate::held::{Held, Told, Waits};
+use crate::question::Question;
+use crate::rules::{Rules, Way};
+
+const NAME: &str = "ext-auth";
+
+/// The plugin: its compiled configuration, shared by all requests.
+pub struct ExtAuth(Rc<Compiled>);
+
+struct Compiled {
+    mode: Mode,
+    client_ip: ClientIp,
+    rules: Rules,
+    asking: Asking,
+}
+
+impl Plugin for ExtAuth {
+    type Config = Config;
+    type Filter = Filter;
+
+    fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self(Rc::new(Compiled {
+            mode: config.mode,
+            client_ip: config.client_ip.check().at("clientIp")?,
+            rules: Rules::compile(&config)?,
+            asking: Asking::compile(NAME, &config, &plugin_kit::config::raw())?,
+        })))
+    }
+
+    fn filter(&self) -> Filter {
+        self.filter_of(StreamId::default())
+    }
+
+    fn filter_of(&self, stream: StreamId) -> Filter {
+        Filter { plugin: Rc::clone(&self.0), stream, told: Told::default(), waits: false }
+    }
+
+    fn on_tick(&mut self) {
+        self.0.asking.on_tick(clock::monotonic());
+    }
+
+    fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize) {
+        self.0.asking.on_answer(token, headers, body, clock::monotonic());
+    }
+}
+
+/// One request.
+pub struct Filter {
+    plugin: Rc<Compiled>,
+    stream: StreamId,
+    /// What the response gets.
+    told: Told,
+    /// It was paused.
+    waits: bool,
+}
+
+impl Context for Filter {
+    fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize, _trailers: usize) {
+        self.plugin.asking.on_answer(token, headers, body, clock::monotonic());
+    }
+}
+
+impl HttpContext for Filter {
+    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        let plugin = Rc::clone(&self.plugin);
+        if plugin.mode == Mode::Off {
+            return Action::Continue;
+        }
+        let request = Request::current(plugin.client_ip);
+        // Before the removal: what the service decides by may be what it replaces.
+        let question = match plugin.rules.way(&request) {
+            Way::Pass => None,
+            Way::Ask(failure) => Some((plugin.asking.service.question(&request), failure)),
+        };
+        // Whatever comes of the request: nobody but the service says what it says.
+        plugin.remove_what_the_service_says(&request);
+        match question {
+            None => {
+                plugin.asking.counted.skipped.increment();
+                Action::Continue
+            }
+            Some((None, _)) => plugin.refuse(request.is_grpc()),
+            Some((Some(question), failure)) => self.ask(question, failure, request.is_grpc()),
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        for (name, value) in self.told.take() {
+            let _ = RESPONSE.add(&name, &value);
+        }
+        Action::Continue
+    }
+}
+
+impl Drop for Filter {
+    /// Its client may have left while the service thinks.
+    fn drop(&mut self) {
+        if self.waits {
+            self.plugin.asking.leave(self.stream, clock::monotonic());
+        }
+    }
+}
+
+impl Filter {
+    fn ask(&mut self, question: Question, failure: Failure, is_grpc: bool) -> Action {
+        let Compiled { mode, asking, .. } = &*self.plugin;
+        let now = clock::monotonic();
+        let mut held = Held {
+            stream: Some(self.stream),
+            question,
+            failure,
+            is_grpc,
+            deadline: now.saturating_add(asking.service.timeout),
+            waits: Waits::ForATick { alone: false },
+            told: Rc::clone(&self.told),
+        };
+        if *mode == Mode::DryRun {
+            held.stream = None;
+            asking.watch(held, now);
+            return Action::Continue;
+        }
+        let verdict = asking.ask(held, now);
+        self.waits = verdict.is_none();
+        match verdict {
+            Some(verdict) if asking.act(&verdict, &self.told, failure, is_grpc) => Action::Continue,
+            _ => Action::Pause,
+        }
+    }
+}
+
+impl Compiled {
+    fn remove_what_the_service_says(&self, request: &Request) {
+        let names = &self.asking.answers.upstream;
+        if names.are_open() {
+            let names_seen =
+                request.all_headers().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+            for name in names_seen.filter(|name| names.contain(name)) {
+                let _ = REQUEST.remove(name);
+            }
+        } else {
+            for name in names.exact().filter(|name| request.header(name).is_some()) {
+                let _ = REQUEST.remove(name);
+            }
+        }
+    }
+
+    fn refuse(&self, is_grpc: bool) -> Action {
+        self.asking.counted.malformed.increment();
+        if self.mode == Mode::DryRun {
+            return Action::Continue;
+        }
+        answer::malformed(is_grpc).send();
+        Action::Pause
+    }
+}
+
+plugin_kit::plugin!(
+    ExtAuth: on_http_request_headers, on_http_response_headers, on_http_call_response, on_tick
+);
+
+#[cfg(test)]
+use plugin_testkit as _;

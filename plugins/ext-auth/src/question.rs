@@ -1,0 +1,294 @@
+//! What the service is asked about a request, and what an answer to that is filed under.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use plugin_kit::callout::{HttpCall, Token, authority_of};
+use plugin_kit::config::{At, ConfigError, quoted};
+use plugin_kit::headers::{HeaderName, is_clean};
+use plugin_kit::hostcalls::{Bytes, HostResult};
+use plugin_kit::matching::Captures;
+use plugin_kit::path::is_plain;
+use plugin_kit::request::Request;
+use plugin_kit::template::{Syntax, Template};
+
+use crate::config::{self, KeyPart};
+use crate::key::{Key, Keys};
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+const ALL_PARTS: [KeyPart; 6] =
+    [KeyPart::Method, KeyPart::Scheme, KeyPart::Host, KeyPart::Path, KeyPart::Query, KeyPart::ClientIp];
+
+/// What `forwardAuth` writes.
+const METHOD: &str = "x-forwarded-method";
+const PROTO: &str = "x-forwarded-proto";
+const HOST: &str = "x-forwarded-host";
+const URI: &str = "x-forwarded-uri";
+const FOR: &str = "x-forwarded-for";
+const ORIGINAL_METHOD: &str = "x-original-method";
+const ORIGINAL_URL: &str = "x-original-url";
+
+/// The service, and how questions to it are made.
+#[derive(Debug)]
+pub struct Service {
+    cluster: String,
+    /// `None`: that of the request.
+    authority: Option<String>,
+    form: Form,
+    /// How long a request waits at most.
+    pub timeout: Duration,
+    headers: Vec<Header>,
+    /// Where answers are kept.
+    keys: Option<(Keys, Vec<KeyPart>)>,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// A GET of this path.
+    ForwardAuth(String),
+    /// The request's own path behind this one.
+    PathPrefix(String),
+}
+
+/// A header that the service gets.
+#[derive(Debug)]
+struct Header {
+    name: HeaderName,
+    /// `None`: every line that the request has of it.
+    value: Option<Template>,
+    /// Whether it makes a difference.
+    matters: bool,
+}
+
+/// What the service is asked about one request.
+#[derive(Clone, Debug)]
+pub struct Question {
+    method: Bytes,
+    path: Bytes,
+    authority: Bytes,
+    headers: Vec<(HeaderName, Bytes)>,
+    /// What the answer is filed under; `None` where answers are not kept.
+    pub key: Option<Key>,
+}
+
+impl Service {
+    /// Checks what the operator wrote; `raw` is the text of the whole configuration.
+    ///
+    /// # Errors
+    /// Points at what is wrong.
+    pub fn compile(
+        service: &config::Service,
+        cache: Option<&config::Cache>,
+        raw: &[u8],
+    ) -> Result<Self, ConfigError> {
+        if service.cluster.is_empty() {
+            return Err(ConfigError::new("is empty")).at("cluster").at("service");
+        }
+        if !is_clean(service.authority.as_bytes()) {
+            return Err(ConfigError::new("must not have a CR, LF or NUL")).at("authority").at("service");
+        }
+        let timeout = service.timeout.map_or(TIMEOUT, |timeout| timeout.0);
+        if timeout.is_zero() || timeout > MAX_TIMEOUT {
+            return Err(ConfigError::new("must be from 1ms to 60s")).at("timeout").at("service");
+        }
+        let form = Form::compile(service).at("service")?;
+        let own = (!service.authority.is_empty()).then(|| service.authority.clone());
+        let authority = match form {
+            Form::ForwardAuth(_) => Some(own.unwrap_or_else(|| authority_of(&service.cluster))),
+            Form::PathPrefix(_) => own,
+        };
+        let mut compiled = Self {
+            cluster: service.cluster.clone(),
+            authority,
+            form,
+            timeout,
+            headers: Vec::new(),
+            keys: cache
+                .map(|cache| (Keys::new(raw), cache.key.clone().unwrap_or_else(|| ALL_PARTS.to_vec()))),
+        };
+        compiled.compile_headers(service).at("service")?;
+        if let Some(cache) = cache {
+            compiled.ignore(&cache.ignore_headers).at("ignoreHeaders").at("cache")?;
+        }
+        Ok(compiled)
+    }
+
+    fn compile_headers(&mut self, service: &config::Service) -> Result<(), ConfigError> {
+        let default = [String::from("authorization")];
+        let names = service.request_headers.as_deref().unwrap_or(&default);
+        for (index, name) in names.iter().enumerate() {
+            let name = self.new_name(name).at_index(index).at("requestHeaders")?;
+            self.headers.push(Header { name, value: None, matters: true });
+        }
+        for (header, value) in service.set_headers.iter() {
+            let name = self.new_name(header).at(header).at("setHeaders")?;
+            let value = Template::new::<&str>(value, &[], Syntax::Plain).at(header).at("setHeaders")?;
+            self.headers.push(Header { name, value: Some(value), matters: true });
+        }
+        Ok(())
+    }
+
+    /// A name that the service does not get already.
+    fn new_name(&self, name: &str) -> Result<HeaderName, ConfigError> {
+        let name = HeaderName::writable(name)?;
+        let written = [METHOD, PROTO, HOST, URI, FOR, ORIGINAL_METHOD, ORIGINAL_URL];
+        let is_written = matches!(self.form, Form::ForwardAuth(_)) && written.contains(&name.as_str());
+        if is_written || self.headers.iter().any(|known| known.name == name) {
+            return Err(ConfigError::new(format!("the service gets {} already", quoted(name.as_str()))));
+        }
+        Ok(name)
+    }
+
+    fn ignore(&mut self, names: &[String]) -> Result<(), ConfigError> {
+        for (index, name) in names.iter().enumerate() {
+            let ignored = HeaderName::new(name).at_index(index)?;
+            let Some(header) = self.headers.iter_mut().find(|header| header.name == ignored) else {
+                let message = format!("the service does not get {}", quoted(ignored.as_str()));
+                return Err(ConfigError::new(message)).at_index(index);
+            };
+            header.matters = false;
+        }
+        Ok(())
+    }
+
+    /// The question about this request; `None` where it cannot be asked so that the service understands the request as
+    /// everyone else does.
+    #[must_use]
+    pub fn question(&self, request: &Request) -> Option<Question> {
+        // Every line of some headers is wanted: then all are read at once, and the rest costs nothing.
+        request.all_headers();
+        let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
+        let host = pseudo(":authority");
+        let mut question = Question {
+            method: b"GET".to_vec(),
+            path: Bytes::new(),
+            authority: self.authority.as_ref().map_or_else(|| host.clone(), |own| own.clone().into_bytes()),
+            headers: Vec::new(),
+            key: None,
+        };
+        match &self.form {
+            Form::ForwardAuth(path) => {
+                question.path = path.clone().into_bytes();
+                question.describe(request, &host);
+            }
+            Form::PathPrefix(prefix) => {
+                let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
+                if !is_plain(request.path()) || !request.target().iter().all(is_visible) {
+                    return None;
+                }
+                question.method = pseudo(":method");
+                question.path = [prefix.as_bytes(), request.target()].concat();
+            }
+        }
+        let mut key = self.keys.as_ref().map(|(keys, parts)| {
+            let mut key = keys.start();
+            parts.iter().for_each(|part| key.part(part_of(*part, request, &host).as_deref()));
+            key
+        });
+        for Header { name, value, matters } in &self.headers {
+            let values: Vec<Bytes> = match value {
+                Some(template) => vec![template.fill(request, &Captures::default())],
+                None => request.header_lines(name.as_str()).map(<[u8]>::to_vec).collect(),
+            };
+            if *matters && let Some(key) = &mut key {
+                key.lines(&values);
+            }
+            let wanted = values.into_iter().filter(|line| value.is_none() || !line.is_empty());
+            question.headers.extend(wanted.map(|line| (name.clone(), line)));
+        }
+        question.key = key.map(Keys::finish);
+        question.is_clean().then_some(question)
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// What the host answers where that is not possible; then no answer will come.
+    pub fn ask(&self, question: &Question, timeout: Duration) -> HostResult<Token> {
+        let headers: Vec<(&str, &[u8])> =
+            question.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let call = HttpCall {
+            cluster: &self.cluster,
+            method: &question.method,
+            path: &question.path,
+            authority: &question.authority,
+            headers: &headers,
+            body: None,
+            timeout,
+        };
+        call.dispatch()
+    }
+}
+
+impl Form {
+    fn compile(service: &config::Service) -> Result<Self, ConfigError> {
+        let (field, path, form): (_, _, fn(String) -> Self) =
+            match (&service.forward_auth, &service.path_prefix) {
+                (Some(forward), None) => ("path", &forward.path, Self::ForwardAuth),
+                (None, Some(prefix)) => ("pathPrefix", prefix, Self::PathPrefix),
+                _ => return Err(ConfigError::new("needs exactly one of forwardAuth, pathPrefix")),
+            };
+        let is_path =
+            path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        let checked = match (is_path, field) {
+            (false, _) => Err(ConfigError::new(format!("{} is not a path such as /verify", quoted(path)))),
+            (true, "pathPrefix") if path.ends_with('/') || path.contains('?') => {
+                Err(ConfigError::new(format!("{} must have no query and no / at its end", quoted(path))))
+            }
+            _ => Ok(form(path.clone())),
+        };
+        match field {
+            "path" => checked.at(field).at("forwardAuth"),
+            _ => checked.at(field),
+        }
+    }
+}
+
+fn part_of(part: KeyPart, request: &Request, host: &[u8]) -> Option<Bytes> {
+    match part {
+        KeyPart::Method => request.header(":method").map(|method| method.to_vec()),
+        KeyPart::Scheme => request.header(":scheme").map(|scheme| scheme.to_vec()),
+        KeyPart::Host => Some(host.to_vec()),
+        KeyPart::Path => Some(request.path().to_vec()),
+        // With what is before it: no query is not an empty one, and a fragment is none.
+        KeyPart::Query => request.target().get(request.path().len()..).map(<[u8]>::to_vec),
+        KeyPart::ClientIp => request.client_ip().map(octets),
+    }
+}
+
+fn octets(address: IpAddr) -> Bytes {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+impl Question {
+    /// The request in headers.
+    fn describe(&mut self, request: &Request, host: &[u8]) {
+        let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
+        let (method, scheme) = (pseudo(":method"), pseudo(":scheme"));
+        let url = [&scheme, &b"://"[..], host, request.target()].concat();
+        for (name, value) in [
+            (METHOD, method.clone()),
+            (PROTO, scheme),
+            (HOST, host.to_vec()),
+            (URI, request.target().to_vec()),
+            (FOR, request.client_ip().map(|address| address.to_string().into_bytes()).unwrap_or_default()),
+            (ORIGINAL_METHOD, method),
+            (ORIGINAL_URL, url),
+        ] {
+            if !value.is_empty()
+                && let Ok(name) = HeaderName::new(name)
+            {
+                self.headers.push((name, value));
+            }
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        let values = [&self.method, &self.path, &self.authority];
+        values.into_iter().chain(self.headers.iter().map(|(_, value)| value)).all(|value| is_clean(value))
+    }
+}

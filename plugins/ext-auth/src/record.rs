@@ -1,0 +1,124 @@
+//! Answers as bytes, for the cache.
+
+use plugin_kit::hostcalls::Bytes;
+
+use crate::answer::Answer;
+use crate::names::Lines;
+
+const ALLOW: u8 = 0;
+const DENY: u8 = 1;
+
+/// Writes an answer.
+#[must_use]
+pub fn write(answer: &Answer) -> Bytes {
+    let mut bytes = Bytes::new();
+    match answer {
+        Answer::Allow { upstream, client } => {
+            bytes.push(ALLOW);
+            write_lines(&mut bytes, upstream);
+            write_lines(&mut bytes, client);
+        }
+        Answer::Deny { status, headers, body } => {
+            bytes.push(DENY);
+            bytes.extend(status.to_le_bytes());
+            write_lines(&mut bytes, headers);
+            bytes.extend(body);
+        }
+    }
+    bytes
+}
+
+/// Reads an answer; `None` where these bytes are none.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Option<Answer> {
+    let (&kind, mut rest) = bytes.split_first()?;
+    match kind {
+        ALLOW => {
+            let (upstream, client) = (read_lines(&mut rest)?, read_lines(&mut rest)?);
+            rest.is_empty().then_some(Answer::Allow { upstream, client })
+        }
+        DENY => {
+            let (status, mut rest) = rest.split_first_chunk()?;
+            let headers = read_lines(&mut rest)?;
+            Some(Answer::Deny { status: u16::from_le_bytes(*status), headers, body: rest.to_vec() })
+        }
+        _ => None,
+    }
+}
+
+fn write_lines(bytes: &mut Bytes, lines: &Lines) {
+    write_number(bytes, lines.len());
+    for (name, value) in lines {
+        for text in [name.as_bytes(), value] {
+            write_number(bytes, text.len());
+            bytes.extend(text);
+        }
+    }
+}
+
+/// No header of an answer is as long as would not fit.
+fn write_number(bytes: &mut Bytes, number: usize) {
+    bytes.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn read_lines(rest: &mut &[u8]) -> Option<Lines> {
+    let count = read_number(rest)?;
+    let mut lines = Lines::new();
+    for _ in 0..count {
+        let name = String::from_utf8(read_text(rest)?.to_vec()).ok()?;
+        lines.push((name, read_text(rest)?.to_vec()));
+    }
+    Some(lines)
+}
+
+fn read_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = read_number(rest)?;
+    let (text, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(text)
+}
+
+fn read_number(rest: &mut &[u8]) -> Option<usize> {
+    let (number, after) = rest.split_first_chunk()?;
+    *rest = after;
+    usize::try_from(u32::from_le_bytes(*number)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines() -> impl Strategy<Value = Lines> {
+        prop::collection::vec(("[a-z-]{0,9}", prop::collection::vec(any::<u8>(), 0..9)), 0..4)
+    }
+
+    fn answer() -> impl Strategy<Value = Answer> {
+        let allow = (lines(), lines()).prop_map(|(upstream, client)| Answer::Allow { upstream, client });
+        let deny = (any::<u16>(), lines(), prop::collection::vec(any::<u8>(), 0..9))
+            .prop_map(|(status, headers, body)| Answer::Deny { status, headers, body });
+        prop_oneof![allow, deny]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(answer in answer()) {
+            prop_assert_eq!(read(&write(&answer)), Some(answer));
+        }
+
+        #[test]
+        fn any_bytes_are_an_answer_or_none(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn half_an_answer_that_allows_is_none(answer in answer(), cut in 1_usize..64) {
+            let bytes = write(&answer);
+            let half = &bytes[..bytes.len().saturating_sub(cut)];
+            if matches!(answer, Answer::Allow { .. }) {
+                prop_assert_eq!(read(half), None);
+            }
+        }
+    }
+}
