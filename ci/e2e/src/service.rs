@@ -14,8 +14,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Builds it, if need be, and starts it.
+    /// Builds it, if need be, and starts it, on an address where no client takes the port when it has gone. One that an
+    /// Envoy takes would ask itself.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::at("127.0.0.78:0", arguments)
+    }
+
+    /// Starts it where another one was.
+    pub fn at(address: &str, arguments: &[&str]) -> Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo).args(["build", "--quiet", "--package", "rls"]).status()?;
         ensure!(built.success(), "rls does not build");
@@ -23,6 +29,7 @@ impl Service {
         let test = std::env::current_exe()?;
         let binary = test.ancestors().nth(2).context("no target directory")?.join("rls");
         let mut process = Command::new(&binary)
+            .args(["--listen", address])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -31,9 +38,7 @@ impl Service {
         BufReader::new(process.stdout.take().context("no output")?).read_line(&mut address)?;
         Ok(Self { process, address: address.trim().parse().context("not an address")? })
     }
-}
 
-impl Service {
     /// Takes its time away, as an overloaded machine or a debugger does: connections stay, and nobody answers.
     pub fn stop(&self) -> Result<()> {
         self.signal("STOP")

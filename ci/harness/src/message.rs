@@ -17,6 +17,8 @@ pub struct Message {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body; `None` sends no content-length.
     pub body: Option<Bytes>,
+    /// Header lines behind the body; HTTP/2 only.
+    pub trailers: Vec<(String, Vec<u8>)>,
     /// The client's address.
     pub from: Ipv4Addr,
 }
@@ -38,6 +40,13 @@ impl Message {
         self.headers.push((name.into(), value.as_ref().to_vec()));
         self
     }
+
+    /// One more line behind the body, which HTTP/1.1 clients leave out.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.trailers.push((name.into(), value.as_ref().to_vec()));
+        self
+    }
 }
 
 impl From<&plugin_cases::Request> for Message {
@@ -48,6 +57,7 @@ impl From<&plugin_cases::Request> for Message {
             authority: request.authority.clone(),
             headers: lines(&request.headers),
             body: request.body.clone().map(Bytes::from),
+            trailers: Vec::new(),
             from: request.from,
         }
     }

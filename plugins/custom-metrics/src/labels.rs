@@ -173,6 +173,24 @@ impl Value {
         }
     }
 
+    /// The request header that it is read from in any case.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Route => Some(":path"),
+            Self::Method => Some(":method"),
+            Self::GrpcStatus => Some("content-type"),
+            Self::Status | Self::StatusClass => None,
+            Self::From(origins, _) => match origins.first()? {
+                Origin::Request(Source::Header(name)) => Some(name.as_str()),
+                Origin::Request(Source::Cookie(_)) => Some("cookie"),
+                Origin::Request(Source::Host) => Some(":authority"),
+                Origin::Request(Source::Method) => Some(":method"),
+                Origin::Request(Source::Path | Source::PathSegment(_)) => Some(":path"),
+                _ => None,
+            },
+        }
+    }
+
     /// Reads what a later phase might not see as it was.
     pub fn read_ahead(&self, request: &Request) {
         match self {

@@ -1,6 +1,8 @@
 //! What is recorded of a request: compiled from the configuration, observed when the request begins, recorded once,
 //! when it ends.
 
+use std::collections::BTreeSet;
+
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::hostcalls::{self, Bytes};
 use plugin_kit::matching::Condition;
@@ -27,6 +29,8 @@ pub struct Plan {
     /// The values of all labels of all metrics, each once.
     values: Vec<Value>,
     metrics: Vec<Metric>,
+    /// Whether every request is asked for two headers or more: all at once are cheaper.
+    wants_headers: bool,
     undecided: Counter,
 }
 
@@ -97,12 +101,17 @@ impl Plan {
             missing: defaults.missing.clone(),
             values: Vec::new(),
             metrics: Vec::new(),
+            wants_headers: false,
             undecided: Counter::new(metrics::name(NAME, "undecided_total")),
         };
         for (index, metric) in config.metrics.iter().enumerate() {
             let metric = plan.metric(metric, defaults).at_index(index).at("metrics")?;
             plan.metrics.push(metric);
         }
+        let always = plan.metrics.iter().filter(|metric| metric.condition.is_always());
+        let labels = always.flat_map(|metric| &metric.labels);
+        let headers = labels.filter_map(|(_, index)| plan.values.get(*index)?.header());
+        plan.wants_headers = headers.collect::<BTreeSet<_>>().len() > 1;
         Ok(plan)
     }
 
@@ -164,6 +173,9 @@ impl Plan {
 
     /// Reads of the request what is recorded of it when it ends.
     pub fn observe(&self, request: Request) -> Seen {
+        if self.wants_headers {
+            request.all_headers();
+        }
         let mut seen = Seen {
             request,
             metrics: Vec::with_capacity(self.metrics.len()),

@@ -2,6 +2,7 @@
 
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::hostcalls::Bytes;
+use plugin_kit::pairs::Pairs;
 use plugin_kit::reply::Reply;
 
 use crate::config;
@@ -65,7 +66,7 @@ impl Answers {
     pub fn read(
         &self,
         status: u16,
-        headers: &[(Bytes, Bytes)],
+        headers: &Pairs,
         body_size: usize,
         body: impl FnOnce() -> Bytes,
     ) -> Option<Answer> {
@@ -138,8 +139,8 @@ mod tests {
         Answers::compile(&on_allow, &config::OnDeny::default()).unwrap()
     }
 
-    fn lines(lines: &[(&str, &str)]) -> Vec<(Bytes, Bytes)> {
-        lines.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    fn lines(lines: &[(&str, &str)]) -> Pairs {
+        Pairs::new(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
     }
 
     fn text(lines: &[(&str, &str)]) -> Lines {
@@ -170,13 +171,13 @@ mod tests {
     #[test]
     fn what_is_no_decision_is_no_answer() {
         for status in [0, 100, 101, 199, 500, 502, 503, 504, 599, 600, 999, u16::MAX] {
-            assert_eq!(answers().read(status, &[], 0, Bytes::new), None, "{status}");
+            assert_eq!(answers().read(status, &Pairs::default(), 0, Bytes::new), None, "{status}");
         }
     }
 
     #[test]
     fn a_body_that_is_too_large_is_left_out() {
-        let body = |size| match answers().read(403, &[], size, || vec![b'x'; size]) {
+        let body = |size| match answers().read(403, &Pairs::default(), size, || vec![b'x'; size]) {
             Some(Answer::Deny { body, .. }) => body.len(),
             other => panic!("{other:?}"),
         };

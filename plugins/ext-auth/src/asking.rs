@@ -7,7 +7,8 @@ use log::{debug, info, warn};
 use plugin_kit::callout::Token;
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::{CALL_RESPONSE, REQUEST};
-use plugin_kit::hostcalls::{self, Bytes};
+use plugin_kit::hostcalls;
+use plugin_kit::pairs::Pairs;
 use plugin_kit::{body, stream};
 
 use crate::answer::{self, Answer, Answers};
@@ -239,9 +240,9 @@ impl Asking {
         self.queue.borrow_mut().push(held);
     }
 
-    fn read(&self, num_headers: usize, body_size: usize) -> (Verdict, Vec<(Bytes, Bytes)>) {
+    fn read(&self, num_headers: usize, body_size: usize) -> (Verdict, Pairs) {
         if num_headers == 0 {
-            return (Verdict::Failed(Reason::Reset), Vec::new());
+            return (Verdict::Failed(Reason::Reset), Pairs::default());
         }
         let headers = CALL_RESPONSE.pairs();
         let status = headers.iter().find(|(name, _)| name == b":status");
@@ -261,7 +262,7 @@ impl Asking {
         &self,
         question: &Question,
         verdict: &Verdict,
-        headers: &[(Bytes, Bytes)],
+        headers: &Pairs,
         leads: bool,
         now: Duration,
     ) -> bool {

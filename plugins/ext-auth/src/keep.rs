@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plugin_kit::config::{At, ConfigError};
-use plugin_kit::hostcalls::Bytes;
+use plugin_kit::pairs::Pairs;
 
 use crate::answer::Answer;
 use crate::config::{self, CacheControl};
@@ -40,7 +40,7 @@ impl Keep {
     ///
     /// A cookie or a redirect is for the client that asked: it may carry a session, or the state of a login.
     #[must_use]
-    pub fn time(&self, answer: &Answer, headers: &[(Bytes, Bytes)]) -> Duration {
+    pub fn time(&self, answer: &Answer, headers: &Pairs) -> Duration {
         let (most, told) = match answer {
             Answer::Allow { client, .. } => (self.ttl, client),
             Answer::Deny { status: 401 | 403, headers, .. } => (self.deny_ttl, headers),
@@ -53,7 +53,7 @@ impl Keep {
             return most;
         }
         let mut time = most;
-        for (name, line) in headers {
+        for (name, line) in headers.iter() {
             if name.eq_ignore_ascii_case(b"cache-control") {
                 for directive in line.split(|&byte| byte == b',') {
                     time = time.min(limit(directive));
@@ -86,6 +86,7 @@ fn limit(directive: &[u8]) -> Duration {
 #[cfg(test)]
 mod tests {
     use plugin_kit::config::Seconds;
+    use plugin_kit::hostcalls::Bytes;
 
     use super::*;
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn seconds(keep: &Keep, answer: &Answer, line: &str) -> u64 {
-        keep.time(answer, &[(b"Cache-Control".to_vec(), line.as_bytes().to_vec())]).as_secs()
+        keep.time(answer, &Pairs::new([("Cache-Control", line.as_bytes())].into_iter())).as_secs()
     }
 
     #[test]

@@ -163,7 +163,8 @@ impl Compiled {
     fn remove_what_the_service_says(&self, request: &Request) {
         let names = &self.asking.answers.upstream;
         if names.are_open() {
-            let names_seen = request.pairs().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+            let names_seen =
+                request.all_headers().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
             for name in names_seen.filter(|name| names.contain(name)) {
                 let _ = REQUEST.remove(name);
             }

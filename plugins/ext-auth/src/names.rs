@@ -3,6 +3,7 @@
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::hostcalls::Bytes;
+use plugin_kit::pairs::Pairs;
 
 /// Header lines: names in lower case, and values.
 pub type Lines = Vec<(String, Bytes)>;
@@ -53,11 +54,11 @@ impl Names {
 
     /// The lines that are meant, in order, for whoever may read them: names in lower case, values that are one line.
     #[must_use]
-    pub fn choose(&self, lines: &[(Bytes, Bytes)]) -> Lines {
+    pub fn choose(&self, lines: &Pairs) -> Lines {
         let chosen = lines.iter().filter_map(|(name, value)| {
             let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
             let is_meant = self.contain(&name) && plugin_kit::headers::is_clean(value);
-            is_meant.then(|| (name, value.clone()))
+            is_meant.then(|| (name, value.to_vec()))
         });
         chosen.collect()
     }
@@ -86,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_value_that_would_be_two_lines_is_not_chosen() {
-        let line = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
-        let answer = [line("X-A", "1"), line("x-b", "1"), line("x-a", "2"), line("x-a", "3\r\nx-admin: 1")];
-        let chosen = Names::compile(&["x-a"]).unwrap().choose(&answer);
+        let answer: [(&str, &[u8]); 4] =
+            [("X-A", b"1"), ("x-b", b"1"), ("x-a", b"2"), ("x-a", b"3\r\nx-admin: 1")];
+        let chosen = Names::compile(&["x-a"]).unwrap().choose(&Pairs::new(answer.into_iter()));
         assert_eq!(chosen, [("x-a".to_owned(), b"1".to_vec()), ("x-a".to_owned(), b"2".to_vec())]);
     }
 

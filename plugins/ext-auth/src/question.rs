@@ -157,7 +157,7 @@ impl Service {
     #[must_use]
     pub fn question(&self, request: &Request) -> Option<Question> {
         // Every line of some headers is wanted: then all are read at once, and the rest costs nothing.
-        request.pairs();
+        request.all_headers();
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
         let host = pseudo(":authority");
         let mut question = Question {

@@ -3,6 +3,7 @@
 pub mod config;
 #[doc(hidden)]
 pub mod hostile;
+mod index;
 mod query;
 mod redirect;
 mod reverse;
@@ -11,6 +12,7 @@ mod rules;
 mod safety;
 mod trace_id;
 
+use std::mem;
 use std::rc::Rc;
 
 use log::info;
@@ -102,14 +104,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
-        let decision = plugin.rules.decide(&request);
+        let mut decision = plugin.rules.decide(&request);
         plugin.metrics.count(&decision);
         if plugin.mode == Mode::DryRun {
             plugin.log(&request, &decision);
             return Action::Continue;
         }
-        self.response.edits = decision.response_headers.clone();
-        self.response.reversals = decision.reversals.clone();
+        self.response.edits = mem::take(&mut decision.response_headers);
+        self.response.reversals = mem::take(&mut decision.reversals);
         plugin.trace(&request, &mut self.response.edits);
         if let Some((name, text)) = &plugin.echo_config {
             self.response.edits.set(name.clone(), text.clone());
@@ -205,12 +207,12 @@ fn reverse(reversal: &Reversal, hosts: &Hosts) {
     }
     if reversal.wants_cookies() && RESPONSE.get("set-cookie").is_some() {
         let pairs = RESPONSE.pairs();
-        let cookies = pairs.iter().filter(|(name, _)| name == b"set-cookie");
+        let cookies = pairs.iter().filter(|(name, _)| *name == b"set-cookie");
         let cookies: Vec<_> = cookies.map(|(_, value)| (value, reversal.cookie(value))).collect();
         if cookies.iter().any(|(_, changed)| changed.is_some()) {
             let _ = RESPONSE.remove("set-cookie");
             for (value, changed) in &cookies {
-                let _ = RESPONSE.add("set-cookie", changed.as_ref().unwrap_or(value));
+                let _ = RESPONSE.add("set-cookie", changed.as_deref().unwrap_or(value));
             }
         }
     }

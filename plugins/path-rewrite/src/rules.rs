@@ -12,6 +12,7 @@ use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
 
 use crate::config::{Config, OnViolation, Respond, Rule, Safety, Then};
+use crate::index::{Index, Key};
 use crate::query::{QueryEdits, merge};
 use crate::redirect::{Redirection, is_authority};
 use crate::reverse::{Hosts, Reversal};
@@ -25,6 +26,7 @@ const MAX_CHAIN: usize = 10;
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<CompiledRule>,
+    index: Index,
     unmatched_request: HeaderEdits,
     unmatched_response: HeaderEdits,
     safety: Safety,
@@ -102,7 +104,9 @@ impl Rules {
         }
         let none: [&str; 0] = [];
         let unmatched = &config.default;
+        let keys: Vec<Vec<Key>> = rules.iter().map(CompiledRule::keys).collect();
         Ok(Self {
+            index: Index::new(&keys),
             rules,
             unmatched_request: unmatched.request_headers.compile(&none).at("requestHeaders").at("default")?,
             unmatched_response: unmatched
@@ -118,7 +122,13 @@ impl Rules {
     pub fn decide(&self, request: &Request) -> Decision {
         let mut decision = Decision::default();
         let mut state = State { path: None, query: None };
-        for (index, rule) in self.rules.iter().enumerate() {
+        let mut meant = self.index.rules(|| request.path());
+        let mut next = meant.next(0);
+        while let Some(index) = next
+            && let Some(rule) = self.rules.get(index)
+        {
+            let after = index.saturating_add(1);
+            next = meant.next(after);
             let Some(captures) = rule.matches(request, state.path.as_deref()) else { continue };
             decision.effects.push((index, Effect::Matched));
             match rule.apply(request, captures, &mut state, &self.safety, &mut decision) {
@@ -135,6 +145,10 @@ impl Rules {
             let matched = decision.effects.iter().filter(|(_, effect)| *effect == Effect::Matched).count();
             if decision.reply.is_some() || rule.then == Then::Stop || matched >= MAX_CHAIN {
                 break;
+            }
+            if let Some(path) = &state.path {
+                meant = self.index.rules(|| path);
+                next = meant.next(after);
             }
         }
         if decision.effects.is_empty() {
@@ -220,6 +234,17 @@ impl CompiledRule {
             condition,
             action,
         })
+    }
+
+    /// What the path must be for the rule to be meant, one of these; none at all: anything may do.
+    fn keys(&self) -> Vec<Key<'_>> {
+        if let Action::Rewrite(PathRewrite::Prefix { from, .. }) = &self.action
+            && !from.is_empty()
+        {
+            return vec![Key::Prefix(from)];
+        }
+        let keys = self.condition.paths().iter().map(Key::of).collect::<Option<_>>();
+        keys.unwrap_or_default()
     }
 
     /// What the path was caught into, if the rule is meant.
@@ -361,15 +386,22 @@ fn check_name(rule: &Rule, before: &[Rule]) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    fn decide(config: &str, target: &str) -> Decision {
+    fn compile(config: &str) -> Rules {
         let config: Config = plugin_kit::config::parse(config.as_bytes()).unwrap();
-        let request = Request::detached(&[
+        Rules::compile(&config).unwrap()
+    }
+
+    fn request(target: &str) -> Request {
+        Request::detached(&[
             (":method", b"GET"),
             (":scheme", b"https"),
             (":authority", b"shop.example.com"),
             (":path", target.as_bytes()),
-        ]);
-        Rules::compile(&config).unwrap().decide(&request)
+        ])
+    }
+
+    fn decide(config: &str, target: &str) -> Decision {
+        compile(config).decide(&request(target))
     }
 
     fn target(config: &str, target: &str) -> Option<String> {
@@ -400,6 +432,44 @@ mod tests {
             .collect();
         let config = format!(r#"{{"rules":[{}]}}"#, rules.join(","));
         assert_eq!(target(&config, "/a").unwrap().matches("/x").count(), MAX_CHAIN);
+    }
+
+    proptest::proptest! {
+        /// The index leaves out only rules that would not match.
+        #[test]
+        fn with_the_index_the_same_rules_match_as_without(
+            kinds in proptest::collection::vec((0..7_usize, "(/[ab]{1,2}){1,3}", proptest::bool::ANY), 8..24),
+            paths in proptest::collection::vec("(/[ab]{0,2}){1,4}|[*]?", 8),
+        ) {
+            let rule = |(number, (kind, path, goes_on)): (usize, &(usize, String, bool))| {
+                let matched = match kind {
+                    0 => serde_json::json!({"paths": [{"exact": path}]}),
+                    1 => serde_json::json!({"paths": [{"prefix": path}, {"exact": "/b"}]}),
+                    2 => serde_json::json!({"paths": [{"regex": format!("^{path}(/|$)")}, {"suffix": "/b"}]}),
+                    3 => serde_json::json!({"paths": [{"regex": format!("{path}$")}]}),
+                    4 => serde_json::json!({"paths": [{"stringPrefix": path}]}),
+                    5 => serde_json::json!({"paths": [{"template": format!("{path}/{{x}}")}]}),
+                    _ => serde_json::json!({}),
+                };
+                let rewrite = match kind % 3 {
+                    0 => serde_json::json!({"prefix": {"from": path, "to": "/a"}}),
+                    1 => serde_json::json!({"addPrefix": "/b"}),
+                    _ => serde_json::json!({"regex": {"pattern": "/a$", "replacement": "/b"}}),
+                };
+                let then = if *goes_on { "continue" } else { "stop" };
+                serde_json::json!({"name": format!("r{number}"), "match": matched, "rewrite": rewrite, "then": then})
+            };
+            let rules: Vec<_> = kinds.iter().enumerate().map(rule).collect();
+            let config = serde_json::json!({ "rules": rules }).to_string();
+            let indexed = compile(&config);
+            let none = vec![Vec::new(); indexed.rules.len()];
+            let scanned = Rules { index: Index::new(&none), ..compile(&config) };
+            for path in &paths {
+                let (indexed, scanned) = (indexed.decide(&request(path)), scanned.decide(&request(path)));
+                assert_eq!(indexed.effects, scanned.effects, "{path} {config}");
+                assert_eq!(indexed.target, scanned.target, "{path} {config}");
+            }
+        }
     }
 
     #[test]

@@ -55,21 +55,17 @@ fn a_kept_tag_costs_one_read() {
 
 #[test]
 fn a_split_costs_the_reads_of_its_key_and_one_write() {
-    for config in [TRUSTED, &untrusted()] {
+    let lines = "property request.headers.x-swimlane";
+    for (config, lane) in [(TRUSTED, lines), (&untrusted(), "get x-swimlane")] {
         assert_eq!(
             cost(config, &Request::get("/").header("x-user-id", "11")),
-            [
-                "property request.headers.x-swimlane",
-                "get x-user-id",
-                "set x-swimlane",
-                "set_property swimlane"
-            ]
+            [lane, "get x-user-id", "set x-swimlane", "set_property swimlane"]
         );
     }
     let own = Request::get("/").header("x-user-id", "11").header("x-swimlane", "blue");
     assert_eq!(
         cost(&untrusted(), &own),
-        ["property request.headers.x-swimlane", "get x-user-id", "set x-swimlane", "set_property swimlane"]
+        ["get x-swimlane", lines, "get x-user-id", "set x-swimlane", "set_property swimlane"]
     );
 }
 
@@ -78,7 +74,7 @@ fn what_is_right_already_is_not_written() {
     let own = Request::get("/").header("x-user-id", "11").header("x-swimlane", "canary");
     assert_eq!(
         cost(&untrusted(), &own),
-        ["property request.headers.x-swimlane", "get x-user-id", "set_property swimlane"]
+        ["get x-swimlane", "property request.headers.x-swimlane", "get x-user-id", "set_property swimlane"]
     );
 }
 
@@ -89,7 +85,12 @@ fn a_client_is_looked_up_only_where_it_sent_a_tag() {
     let tagged = Request::get("/").header("x-swimlane", "canary").from("10.1.2.3");
     assert_eq!(
         cost(&config, &tagged),
-        ["property request.headers.x-swimlane", "property source.address", "set_property swimlane"]
+        [
+            "get x-swimlane",
+            "property request.headers.x-swimlane",
+            "property source.address",
+            "set_property swimlane"
+        ]
     );
 }
 

@@ -25,7 +25,9 @@ impl Body {
         hostcalls::buffer(self.0, 0, size).ok().flatten().unwrap_or_default()
     }
 
-    /// Replaces the first `size` bytes.
+    /// Replaces the first `size` bytes; of zero, `value` goes before them.
+    ///
+    /// Envoy replaces all of what it has, or nothing: `size` is what the callback said, or zero.
     ///
     /// # Errors
     /// [`BadArgument`](hostcalls::HostError::BadArgument) out of phase.

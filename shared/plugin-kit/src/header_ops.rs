@@ -170,9 +170,9 @@ fn move_lines(headers: Headers, from: &HeaderName, to: &HeaderName) {
         return;
     }
     let _ = headers.remove(to.as_str());
-    for (name, value) in headers.pairs() {
+    for (name, value) in headers.pairs().iter() {
         if name == from.as_str().as_bytes() {
-            let _ = headers.add(to.as_str(), &value);
+            let _ = headers.add(to.as_str(), value);
         }
     }
 }

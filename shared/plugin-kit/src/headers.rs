@@ -8,6 +8,7 @@ use proxy_wasm::types::MapType;
 
 use crate::config::{ConfigError, quoted};
 use crate::hostcalls::{self, Bytes, HostError, HostResult};
+use crate::pairs::Pairs;
 
 /// The request's headers; readable and writable in `on_http_request_headers` only (and readable in `on_log`).
 pub const REQUEST: Headers = Headers(MapType::HttpRequestHeaders);
@@ -33,9 +34,10 @@ impl Headers {
         String::from_utf8(self.get(name)?).ok()
     }
 
-    /// Every header line in order, names in lower case. It costs many times what [`Headers::get`] does.
+    /// Every header line in order, names in lower case. Of a usual request it costs what two [`Headers::get`] do; the
+    /// bytes are copied.
     #[must_use]
-    pub fn pairs(self) -> Vec<(Bytes, Bytes)> {
+    pub fn pairs(self) -> Pairs {
         hostcalls::header_pairs(self.0).unwrap_or_default()
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::pairs::Pairs;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
 
 /// Raw bytes, as the proxy hands them over.
@@ -231,10 +232,9 @@ pub fn set_buffer(buffer: BufferType, start: usize, size: usize, value: &[u8]) -
 }
 
 /// Every header line, in order, names in lower case.
-pub fn header_pairs(map: MapType) -> HostResult<Vec<(Bytes, Bytes)>> {
+pub fn header_pairs(map: MapType) -> HostResult<Pairs> {
     // SAFETY: the out pointers are to locals.
-    let raw = returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })?;
-    read_pairs(&raw).ok_or(HostError::ParseFailure)
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(Pairs::of_raw)
 }
 
 /// The first line of a header.
@@ -306,7 +306,8 @@ pub fn send_local_response(
     headers: &[(&str, &[u8])],
     grpc_status: i32,
 ) -> HostResult<()> {
-    let headers = write_pairs(headers);
+    let headers = Pairs::new(headers.iter().copied());
+    let headers = headers.raw();
     // SAFETY: pointers and lengths are those of live slices.
     check(unsafe {
         proxy_send_local_response(
@@ -428,45 +429,4 @@ fn optional<T>(result: HostResult<T>) -> HostResult<Option<T>> {
         Err(HostError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Reads a serialized map: count, then a pair of sizes for each entry, then names and values with a NUL after each.
-fn read_pairs(raw: &[u8]) -> Option<Vec<(Bytes, Bytes)>> {
-    fn number(raw: &[u8], at: usize) -> Option<usize> {
-        let bytes = raw.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(bytes)).ok()
-    }
-    if raw.is_empty() {
-        return Some(Vec::new());
-    }
-    let count = number(raw, 0)?;
-    let mut sizes = 4_usize;
-    let mut data = count.checked_mul(8)?.checked_add(4)?;
-    let mut pairs = Vec::with_capacity(count.min(raw.len()));
-    for _ in 0..count {
-        let (name, value) = (number(raw, sizes)?, number(raw, sizes.checked_add(4)?)?);
-        let value_at = data.checked_add(name)?.checked_add(1)?;
-        let end = value_at.checked_add(value)?;
-        pairs.push((raw.get(data..data.checked_add(name)?)?.to_vec(), raw.get(value_at..end)?.to_vec()));
-        sizes = sizes.checked_add(8)?;
-        data = end.checked_add(1)?;
-    }
-    Some(pairs)
-}
-
-fn write_pairs(pairs: &[(&str, &[u8])]) -> Bytes {
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
-    let mut raw = Bytes::new();
-    raw.extend(number(pairs.len()));
-    for (name, value) in pairs {
-        raw.extend(number(name.len()));
-        raw.extend(number(value.len()));
-    }
-    for (name, value) in pairs {
-        raw.extend(name.as_bytes());
-        raw.push(0);
-        raw.extend(*value);
-        raw.push(0);
-    }
-    raw
 }

@@ -18,6 +18,7 @@ pub mod hostcalls;
 pub mod hostile;
 pub mod matching;
 pub mod metrics;
+pub mod pairs;
 pub mod path;
 pub mod pattern;
 pub mod percent;

@@ -12,6 +12,7 @@ use crate::client_ip::ClientIp;
 use crate::cookies::cookies;
 use crate::headers::REQUEST;
 use crate::hostcalls::Bytes;
+use crate::pairs::Pairs;
 use crate::{property, query};
 
 /// The name of a header and its first line.
@@ -27,7 +28,7 @@ pub struct Request {
     target: OnceCell<Bytes>,
     host: OnceCell<Bytes>,
     client_ip: OnceCell<Option<IpAddr>>,
-    pairs: OnceCell<Vec<(Bytes, Bytes)>>,
+    pairs: OnceCell<Pairs>,
     first_lines: RefCell<Vec<FirstLine>>,
 }
 
@@ -41,8 +42,7 @@ impl Request {
     /// A request that is not in the proxy, for tests and tools; names in lower case.
     #[must_use]
     pub fn detached(headers: &[(&str, &[u8])]) -> Self {
-        let pairs: Vec<_> =
-            headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+        let pairs = Pairs::new(headers.iter().copied());
         Self { detached: true, pairs: OnceCell::from(pairs), ..Self::default() }
     }
 
@@ -88,10 +88,7 @@ impl Request {
     /// The first line of a header.
     pub fn header(&self, name: &str) -> Option<Rc<[u8]>> {
         if let Some(pairs) = self.pairs.get() {
-            return pairs
-                .iter()
-                .find(|(seen, _)| seen == name.as_bytes())
-                .map(|(_, value)| value.as_slice().into());
+            return pairs.iter().find(|(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value.into());
         }
         if let Some((_, value)) = self.first_lines.borrow().iter().find(|(seen, _)| **seen == *name) {
             return value.clone();
@@ -116,18 +113,15 @@ impl Request {
         wanted(&first) || self.header_lines(name).skip(1).any(wanted)
     }
 
-    /// Every line of a header, in order.
-    pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.pairs()
-            .iter()
-            .filter(move |(seen, _)| seen == name.as_bytes())
-            .map(|(_, value)| value.as_slice())
+    /// Every line of every header, for one hostcall: what is asked for afterwards is there. Worth it where two headers are
+    /// wanted for certain.
+    pub fn all_headers(&self) -> &Pairs {
+        self.pairs.get_or_init(|| REQUEST.pairs())
     }
 
-    /// Every header line in order, names in lower case, pseudo-headers included. It costs what reading twenty single
-    /// lines does; after it single lines cost nothing.
-    pub fn pairs(&self) -> &[(Bytes, Bytes)] {
-        self.pairs.get_or_init(|| REQUEST.pairs())
+    /// Every line of a header, in order.
+    pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.all_headers().iter().filter(move |(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Whether a cookie of this name, of all there are, is as wanted.

@@ -1,6 +1,7 @@
 //! Text with placeholders: `${SOURCE}`, `${SOURCE|default:none}`, `${1}` and `${name}` for captures, `${uuid}`, `${now}`,
 //! `$$`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::clock::{self, Format};
@@ -202,16 +203,20 @@ impl Template {
     /// Fills the template in from the request as it was before the plugin touched it.
     #[must_use]
     pub fn fill(&self, request: &Request, captures: &Captures) -> Bytes {
+        if let [Part::Text(text)] = self.parts.as_slice() {
+            return text.clone();
+        }
         let mut filled = Bytes::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => filled.extend(text),
                 Part::Value { value, default } => {
                     let value = match value {
-                        Value::Now(format) => format.write(clock::wall()).into_bytes(),
-                        known => known.get(request, captures),
+                        Value::Now(format) => Cow::Owned(format.write(clock::wall()).into_bytes()),
+                        Value::Capture(name) => Cow::Borrowed(captures.get(name)),
+                        known => Cow::Owned(known.get(request, captures)),
                     };
-                    filled.extend(if value.is_empty() { default } else { &value });
+                    filled.extend(if value.is_empty() { default } else { &*value });
                 }
             }
         }

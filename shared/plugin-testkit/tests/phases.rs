@@ -216,6 +216,24 @@ fn a_body_that_outgrows_its_content_length_fails_the_test() {
 }
 
 #[test]
+#[should_panic(expected = "a body of 1048577 bytes was put into Envoy's buffer, which has room for 1048576")]
+fn a_body_that_outgrows_the_buffer_fails_the_test() {
+    let envoy = Envoy::start::<Probe>("{}");
+    on("on_http_request_headers", || REQUEST.remove("content-length").unwrap());
+    let mut calls = 0;
+    on_with("on_http_request_body", move || {
+        calls += 1;
+        if calls == 1 {
+            return Action::Pause;
+        }
+        let large = vec![b'x'; (1 << 20) + 1];
+        hostcalls::set_buffer(BufferType::HttpRequestBody, 0, usize::MAX, &large).unwrap();
+        Action::Continue
+    });
+    envoy.request(Request::post("/").body("abc"));
+}
+
+#[test]
 fn a_malformed_request_has_a_log_and_no_request_headers() {
     let envoy = Envoy::start::<Probe>("{}");
     called();

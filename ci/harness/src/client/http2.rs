@@ -30,7 +30,13 @@ pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> 
         request = request.header(name.as_str(), value.as_slice());
     }
     let body: Bytes = message.body.clone().unwrap_or_default();
-    let response = sender.send_request(request.body(Full::new(body))?).await?;
+    let mut trailers = http::HeaderMap::new();
+    for (name, value) in &message.trailers {
+        trailers.append(http::HeaderName::try_from(name)?, http::HeaderValue::try_from(value.as_slice())?);
+    }
+    let trailers = (!trailers.is_empty()).then_some(Ok(trailers));
+    let body = Full::new(body).with_trailers(std::future::ready(trailers));
+    let response = sender.send_request(request.body(body)?).await?;
     let (head, body) = response.into_parts();
     Ok(SeenResponse {
         status: head.status.as_u16(),

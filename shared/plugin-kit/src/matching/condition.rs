@@ -252,6 +252,15 @@ impl Condition {
             && self.not.as_ref().is_none_or(|condition| !condition.matches_path(request, path))
     }
 
+    /// Whether every request is meant.
+    #[must_use]
+    pub fn is_always(&self) -> bool {
+        let Self { hosts, methods, paths, headers, query, cookies, client_ips, values, any, not } = self;
+        let request_line = hosts.is_none() && methods.is_none() && paths.is_none() && query.is_none();
+        let fields = headers.is_none() && cookies.is_none() && client_ips.is_none() && values.is_none();
+        request_line && fields && any.is_none() && not.is_none()
+    }
+
     /// The conditions on the path, of which one must hold; none at all is no condition.
     #[must_use]
     pub fn paths(&self) -> &[PathCondition] {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -142,9 +143,7 @@ impl PathCondition {
             }
             Self::Template(template) => {
                 let values = template.capture(path)?;
-                let named =
-                    template.names().map(str::to_owned).zip(values.iter().map(|value| value.to_vec()));
-                Some(Captures { numbered: Vec::new(), named: named.collect() })
+                Some(Captures::of_template(template.names().zip(values)))
             }
             other => other.matches(path).then(Captures::default),
         }
@@ -168,34 +167,47 @@ impl PathCondition {
 /// What a path was caught into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
-    numbered: Vec<Vec<u8>>,
-    named: Vec<(String, Vec<u8>)>,
+    /// What the groups and variables are parts of.
+    text: Vec<u8>,
+    numbered: Vec<Range<usize>>,
+    named: Vec<(String, Range<usize>)>,
 }
 
 impl Captures {
     /// The groups of one match of a pattern; a group that took no part is empty.
     #[must_use]
-    pub fn of_pattern(pattern: &Pattern, haystack: &[u8], groups: &[Option<std::ops::Range<usize>>]) -> Self {
-        let text = |group: &Option<std::ops::Range<usize>>| {
-            group.clone().and_then(|range| haystack.get(range)).unwrap_or_default().to_vec()
+    pub fn of_pattern(pattern: &Pattern, haystack: &[u8], groups: &[Option<Range<usize>>]) -> Self {
+        // Every group lies in the whole match.
+        let whole = groups.first().cloned().flatten().unwrap_or_default();
+        let place = |group: &Option<Range<usize>>| {
+            let group = group.clone().unwrap_or(whole.start..whole.start);
+            group.start.saturating_sub(whole.start)..group.end.saturating_sub(whole.start)
         };
-        let numbered: Vec<Vec<u8>> = groups.iter().map(text).collect();
-        let named = pattern.group_names().zip(&numbered);
-        let named = named.filter_map(|(name, value)| Some((name?.to_owned(), value.clone()))).collect();
-        Self { numbered, named }
+        let named = pattern.group_names().zip(groups);
+        let named = named.filter_map(|(name, group)| Some((name?.to_owned(), place(group)))).collect();
+        let numbered = groups.iter().map(place).collect();
+        Self { numbered, named, text: haystack.get(whole).unwrap_or_default().to_vec() }
+    }
+
+    /// The variables of a template.
+    fn of_template<'a>(values: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut captures = Self::default();
+        for (name, value) in values {
+            let start = captures.text.len();
+            captures.text.extend(value);
+            captures.named.push((name.to_owned(), start..captures.text.len()));
+        }
+        captures
     }
 
     /// What the group or variable of this name or number caught; empty where there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> &[u8] {
-        if let Ok(number) = name.parse::<usize>() {
-            return self.numbered.get(number).map(Vec::as_slice).unwrap_or_default();
-        }
-        self.named
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_slice())
-            .unwrap_or_default()
+        let place = match name.parse::<usize>() {
+            Ok(number) => self.numbered.get(number),
+            Err(_) => self.named.iter().find(|(known, _)| known == name).map(|(_, place)| place),
+        };
+        place.and_then(|place| self.text.get(place.clone())).unwrap_or_default()
     }
 }
 

@@ -12,6 +12,8 @@ use std::ops::Range;
 
 #[cfg(feature = "fast-regex")]
 use fast as engine;
+#[cfg(feature = "fast-regex")]
+pub use fast::Set;
 #[cfg(not(feature = "fast-regex"))]
 use small as engine;
 

@@ -16,6 +16,9 @@ const BUFFERS: [&str; 9] = [
     "call_data",
 ];
 
+/// What Envoy buffers of a body (`per_connection_buffer_limit_bytes`) unless it is told otherwise.
+const LIMIT: usize = 1 << 20;
+
 impl Host {
     fn body_side(buffer: u32) -> Option<Side> {
         const REQUEST: u32 = BufferType::HttpRequestBody as u32;
@@ -72,6 +75,12 @@ impl Host {
             return Err(Status::BadArgument);
         }
         flow.rewritten = true;
+        if flow.held && flow.buffer.len() > LIMIT {
+            let length = flow.buffer.len();
+            self.fault(format!(
+                "a body of {length} bytes was put into Envoy's buffer, which has room for {LIMIT}"
+            ));
+        }
         Ok(())
     }
 }

@@ -1,0 +1,207 @@
+//! Which rules a path may concern: exact paths and prefixes are looked up, regular expressions searched all at once, so
+//! that a rule that is not meant costs nothing, however many there are.
+
+use std::borrow::Cow;
+
+use plugin_kit::matching::PathCondition;
+use plugin_kit::pattern::{Pattern, Set};
+
+/// Fewer are asked one by one: a look-up costs more.
+const MIN_RULES: usize = 8;
+
+/// What a path must be for a rule to be meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// This path.
+    Exact(&'a [u8]),
+    /// This path or one below it; without a trailing slash.
+    Prefix(&'a [u8]),
+    /// One that matches.
+    Pattern(&'a Pattern),
+}
+
+impl<'a> Key<'a> {
+    /// The key of a condition that has one.
+    pub fn of(condition: &'a PathCondition) -> Option<Self> {
+        match condition {
+            PathCondition::Exact(path) => Some(Self::Exact(path)),
+            PathCondition::Prefix(prefix) => Some(Self::Prefix(prefix)),
+            PathCondition::Regex(pattern) => Some(Self::Pattern(pattern)),
+            PathCondition::StringPrefix(_) | PathCondition::Suffix(_) | PathCondition::Template(_) => None,
+        }
+    }
+}
+
+/// The keys of all rules.
+#[derive(Debug)]
+pub struct Index {
+    /// The rules that have no keys.
+    always: Rules,
+    exact: Table,
+    prefixes: Table,
+    /// The lengths of the prefixes, each once.
+    lengths: Vec<usize>,
+    patterns: Option<Set>,
+    /// The rule of each pattern.
+    rules_of_patterns: Vec<usize>,
+}
+
+/// Keys in order, each with the rule that has it.
+type Table = Vec<(Vec<u8>, usize)>;
+
+impl Index {
+    /// Files each rule under all its keys, of which one must fit; a rule without keys always may be meant.
+    pub fn new(rules: &[Vec<Key<'_>>]) -> Self {
+        let mut index = Self {
+            always: Rules::none(rules.len()),
+            exact: Table::new(),
+            prefixes: Table::new(),
+            lengths: Vec::new(),
+            patterns: None,
+            rules_of_patterns: Vec::new(),
+        };
+        let mut patterns = Vec::new();
+        for (rule, keys) in rules.iter().enumerate() {
+            if keys.is_empty() || rules.len() < MIN_RULES {
+                index.always.add(rule);
+                continue;
+            }
+            for key in keys {
+                match key {
+                    Key::Exact(path) => index.exact.push((path.to_vec(), rule)),
+                    Key::Prefix(prefix) => index.prefixes.push((prefix.to_vec(), rule)),
+                    Key::Pattern(pattern) => {
+                        patterns.push(*pattern);
+                        index.rules_of_patterns.push(rule);
+                    }
+                }
+            }
+        }
+        index.exact.sort();
+        index.prefixes.sort();
+        index.lengths = index.prefixes.iter().map(|(prefix, _)| prefix.len()).collect();
+        index.lengths.sort_unstable();
+        index.lengths.dedup();
+        if !patterns.is_empty() {
+            index.patterns = Set::new(&patterns);
+            if index.patterns.is_none() {
+                // Too large together.
+                index.rules_of_patterns.iter().for_each(|rule| index.always.add(*rule));
+            }
+        }
+        index
+    }
+
+    /// The rules that the path may concern; it is asked for where that depends on it.
+    pub fn rules<'p>(&self, path: impl FnOnce() -> &'p [u8]) -> Cow<'_, Rules> {
+        let mut rules = Cow::Borrowed(&self.always);
+        if self.exact.is_empty() && self.prefixes.is_empty() && self.patterns.is_none() {
+            return rules;
+        }
+        let path = path();
+        add(&mut rules, &self.exact, path);
+        for length in &self.lengths {
+            let Some((prefix, rest)) = path.split_at_checked(*length) else { break };
+            if rest.is_empty() || rest.starts_with(b"/") {
+                add(&mut rules, &self.prefixes, prefix);
+            }
+        }
+        if let Some(patterns) = &self.patterns {
+            let matches = patterns.matches(path);
+            for rule in matches.filter_map(|pattern| self.rules_of_patterns.get(pattern)) {
+                rules.to_mut().add(*rule);
+            }
+        }
+        rules
+    }
+}
+
+fn add(rules: &mut Cow<'_, Rules>, table: &Table, key: &[u8]) {
+    let from = table.partition_point(|(known, _)| known.as_slice() < key);
+    let found = table.iter().skip(from).take_while(|(known, _)| known == key);
+    found.for_each(|(_, rule)| rules.to_mut().add(*rule));
+}
+
+/// Some of the rules, a bit for each.
+#[derive(Clone, Debug)]
+pub struct Rules(Vec<u64>);
+
+const BITS: usize = 64;
+
+impl Rules {
+    fn none(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(BITS)])
+    }
+
+    fn add(&mut self, rule: usize) {
+        if let Some(word) = self.0.get_mut(rule / BITS) {
+            *word |= 1 << (rule % BITS);
+        }
+    }
+
+    /// The first one from this on.
+    pub fn next(&self, from: usize) -> Option<usize> {
+        let mut at = from / BITS;
+        let mut word = self.0.get(at)? & u64::MAX << (from % BITS);
+        while word == 0 {
+            at = at.saturating_add(1);
+            word = *self.0.get(at)?;
+        }
+        let bit = usize::try_from(word.trailing_zeros()).ok()?;
+        at.checked_mul(BITS)?.checked_add(bit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plugin_kit::pattern::MAX_BYTES;
+
+    fn found(index: &Index, path: &str) -> Vec<usize> {
+        let rules = index.rules(|| path.as_bytes());
+        let mut found = Vec::new();
+        let mut next = rules.next(0);
+        while let Some(rule) = next {
+            found.push(rule);
+            next = rules.next(rule.saturating_add(1));
+        }
+        found
+    }
+
+    #[test]
+    fn a_rule_is_found_by_each_of_its_keys() {
+        let pattern = |text: &str| Pattern::new(text, false, MAX_BYTES).unwrap();
+        let (digits, letters) = (pattern("^/[0-9]+$"), pattern("[a-z]$"));
+        let mut rules: Vec<Vec<Key>> = vec![
+            vec![Key::Exact(b"/a"), Key::Prefix(b"/b")],
+            vec![],
+            vec![Key::Pattern(&digits), Key::Exact(b"/x/")],
+            vec![Key::Prefix(b"/b/c")],
+            vec![Key::Pattern(&letters)],
+            vec![Key::Prefix(b"")],
+        ];
+        rules.resize(70, vec![Key::Exact(b"/filler")]);
+        rules.push(vec![Key::Exact(b"/a")]);
+        let index = Index::new(&rules);
+        for (path, expected) in [
+            ("/a", vec![0, 1, 4, 5, 70]),
+            ("/a/", vec![1, 5]),
+            ("/b", vec![0, 1, 4, 5]),
+            ("/bc", vec![1, 4, 5]),
+            ("/b/c/7", vec![0, 1, 3, 5]),
+            ("/b/cd", vec![0, 1, 4, 5]),
+            ("/7", vec![1, 2, 5]),
+            ("/x/", vec![1, 2, 5]),
+            ("", vec![1, 5]),
+            ("*", vec![1]),
+        ] {
+            assert_eq!(found(&index, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn few_rules_are_all_asked() {
+        assert_eq!(found(&Index::new(&[vec![Key::Exact(b"/a")], vec![]]), "/b"), [0, 1]);
+        assert!(found(&Index::new(&[]), "/").is_empty());
+    }
+}
