@@ -9,7 +9,7 @@ use plugin_cases::load_tour;
 use serde_json::{Map, Value, json};
 
 use crate::operations;
-use crate::variant::{Counterpart, Variant};
+use crate::variant::{Counterpart, Service, Variant};
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions.filters.http";
 /// The name of the variant that measures a plugin's example.
@@ -83,8 +83,12 @@ fn of_plugin(plugin: &Plugin) -> Result<Vec<Group>> {
     if !variants.iter().any(|variant| variant.name == EXAMPLE) {
         let tour = load_tour(&plugin.tour_yaml()).unwrap_or_default();
         let welcome = tour.into_iter().find(|case| case.reply.is_none());
-        let request = welcome.map(|case| case.request).unwrap_or_default();
-        variants.insert(0, Variant { request, ..Variant::named(EXAMPLE) });
+        let example = welcome.map(|case| Variant {
+            request: case.request,
+            services: case.calls.into_iter().map(Service::from).collect(),
+            ..Variant::named(EXAMPLE)
+        });
+        variants.insert(0, example.unwrap_or_else(|| Variant::named(EXAMPLE)));
     }
     variants.into_iter().map(|variant| of_variant(plugin, &directory, variant)).collect()
 }

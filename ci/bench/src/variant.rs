@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use plugin_cases::{Answer, Case, Expected, ExpectedRequest, Request};
+use plugin_cases::{Answer, Call, Case, Expected, ExpectedRequest, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -59,6 +59,12 @@ pub struct Service {
     /// What it answers to every request.
     #[serde(default)]
     pub answer: Answer,
+}
+
+impl From<Call> for Service {
+    fn from(call: Call) -> Self {
+        Self { cluster: call.cluster, answer: call.answer }
+    }
 }
 
 /// Envoy's own way, or a script.
@@ -125,6 +131,7 @@ impl Variant {
     pub fn cases(&self) -> Vec<Case> {
         let case = |request| Case {
             name: self.name.clone(),
+            calls: Vec::new(),
             request,
             calls: Vec::new(),
             upstream: self.upstream.clone(),

@@ -245,7 +245,7 @@ impl Asking {
             return (Verdict::Failed(Reason::Reset), Pairs::default());
         }
         let headers = CALL_RESPONSE.pairs();
-        let status = headers.iter().find(|(name, _)| name == b":status");
+        let status = headers.iter().find(|(name, _)| *name == b":status");
         let status =
             status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()).unwrap_or(0);
         let answer = self.answers.read(status, &headers, body_size, || body::CALL_RESPONSE.read(body_size));
