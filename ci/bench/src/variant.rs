@@ -133,6 +133,7 @@ impl Variant {
             name: self.name.clone(),
             calls: Vec::new(),
             request,
+            calls: Vec::new(),
             upstream: self.upstream.clone(),
             answer: self.answer.clone(),
             response: self.response.clone(),
