@@ -131,7 +131,6 @@ impl Variant {
     pub fn cases(&self) -> Vec<Case> {
         let case = |request| Case {
             name: self.name.clone(),
-            calls: Vec::new(),
             request,
             calls: Vec::new(),
             upstream: self.upstream.clone(),
