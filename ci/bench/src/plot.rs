@@ -16,6 +16,8 @@ const HEAD: i32 = 80;
 const LABELS: i32 = 470;
 const RIGHT: i32 = 60;
 const TEXT: i32 = 13;
+/// Where the scale ends, in µs: what costs more has a bar to the edge, and its figure.
+const MOST: f64 = 60.0;
 
 /// A bar for each filter, a line for the middle half of what was measured.
 pub fn plot(report: &Report) -> Result<String> {
@@ -38,8 +40,10 @@ fn draw(svg: &mut String, figures: &[&Figure], height: i32) -> Result<(), Failed
     let title = "CPU time of Envoy's worker for a request, more than without a filter, in µs";
     area.draw(&Text::new(title, (WIDTH / 2, 18), text(16).pos(Pos::new(HPos::Center, VPos::Center))))?;
 
-    let most = figures.iter().map(|figure| figure.cost.high).fold(1.0, f64::max);
-    let x = |cost: f64| LABELS + (cost.max(0.0) / most * f64::from(WIDTH - LABELS - RIGHT)).round() as i32;
+    let most = figures.iter().map(|figure| figure.cost.high).fold(1.0, f64::max).min(MOST);
+    let x = |cost: f64| {
+        LABELS + (cost.clamp(0.0, most) / most * f64::from(WIDTH - LABELS - RIGHT)).round() as i32
+    };
     let mut at = LABELS;
     for kind in [Kind::Plugin, Kind::Sdk, Kind::Native, Kind::Lua] {
         area.draw(&Rectangle::new([(at, 38), (at + BAR, 38 + BAR)], colour(kind).filled()))?;
