@@ -65,7 +65,7 @@ fn request_headers_exist_in_their_callback_and_in_the_log() {
         assert_eq!(readable(MapType::HttpRequestHeaders), REFUSED);
         assert_eq!(readable(MapType::HttpResponseHeaders), READABLE);
         assert_eq!(RESPONSE.set("x-d", b"1"), Ok(()));
-        assert_eq!(REQUEST.pairs(), []);
+        assert!(REQUEST.pairs().is_empty());
     });
     on("on_http_response_body", || {
         assert_eq!(RESPONSE.set("x-e", b"1"), Err(HostError::BadArgument));
@@ -88,7 +88,7 @@ fn values_are_any_bytes() {
         assert_eq!(REQUEST.get("x-a").as_deref(), Some(&b"\xff\xfe"[..]));
         assert_eq!(REQUEST.get("x-empty"), Some(Vec::new()));
         assert_eq!(REQUEST.get_str("x-a"), None);
-        assert!(REQUEST.pairs().contains(&(b"x-a".to_vec(), b"\xff\xfe".to_vec())));
+        assert!(REQUEST.pairs().iter().any(|line| line == (b"x-a", b"\xff\xfe")));
         REQUEST.set("x-b", b"\x80").unwrap();
     });
     let stream = envoy.request(Request::get("/").header("X-A", b"\xff\xfe").header("x-empty", ""));
