@@ -57,16 +57,32 @@ fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..end]);
     let status: u16 = head.get(9..12).context("an answer without a status")?.parse()?;
+    let start = end + 4;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let body = match length {
-        Some(length) => length.parse()?,
-        None => {
-            ensure!(status == 204 || status == 304, "an answer without a length:\n{head}");
-            0
-        }
+    let size = if let Some(length) = length {
+        start + length.parse::<usize>()?
+    } else if head.contains("\r\ntransfer-encoding: chunked") {
+        let Some(size) = chunks(&bytes[start..])? else { return Ok(None) };
+        start + size
+    } else {
+        ensure!(status == 204 || status == 304, "an answer without a length:\n{head}");
+        start
     };
-    let size = end + 4 + body;
     Ok((bytes.len() >= size).then_some((status, size)))
+}
+
+/// The size of the chunks that these bytes begin with, the last one included.
+fn chunks(bytes: &[u8]) -> Result<Option<usize>> {
+    let mut size = 0;
+    loop {
+        let rest = bytes.get(size..).unwrap_or_default();
+        let Some(end) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
+        let chunk = usize::from_str_radix(std::str::from_utf8(&rest[..end])?, 16)?;
+        size += end + 2 + chunk + 2;
+        if chunk == 0 {
+            return Ok(Some(size));
+        }
+    }
 }
 
 /// A request's bytes.
@@ -94,5 +110,14 @@ mod tests {
         assert_eq!(answer(&whole[..whole.len() - 1]).unwrap(), None);
         assert_eq!(answer(b"HTTP/1.1 200 OK\r\n").unwrap(), None);
         assert!(answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn an_answer_in_chunks_ends_with_an_empty_one() {
+        let whole = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nb\r\n\r\n0\r\n\r\nok67\r\n0\r\n\r\n";
+        for size in 0..whole.len() {
+            assert_eq!(answer(&whole[..size]).unwrap(), None, "{size}");
+        }
+        assert_eq!(answer(whole).unwrap(), Some((200, whole.len())));
     }
 }

@@ -131,8 +131,8 @@ impl Variant {
     pub fn cases(&self) -> Vec<Case> {
         let case = |request| Case {
             name: self.name.clone(),
-            calls: Vec::new(),
             request,
+            calls: Vec::new(),
             upstream: self.upstream.clone(),
             answer: self.answer.clone(),
             response: self.response.clone(),
