@@ -46,13 +46,25 @@ impl Connection {
             headers.push((name.to_owned(), value.to_owned()));
         }
         let mut answer = Answer { status, headers, body: Vec::new() };
-        match answer.header("content-length") {
-            Some(length) => answer.body.resize(length.parse()?, 0),
-            None if answer.header("transfer-encoding").is_some() => bail!("an answer in chunks"),
-            None => {}
+        if let Some(length) = answer.header("content-length") {
+            answer.body = self.bytes(length.parse()?)?;
+        } else if answer.header("transfer-encoding").is_some() {
+            loop {
+                let size = usize::from_str_radix(&self.line()?, 16).context("no size of a chunk")?;
+                answer.body.extend(self.bytes(size)?);
+                self.line()?;
+                if size == 0 {
+                    break;
+                }
+            }
         }
-        self.0.read_exact(&mut answer.body)?;
         Ok(answer)
+    }
+
+    fn bytes(&mut self, size: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; size];
+        self.0.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn line(&mut self) -> Result<String> {
