@@ -214,7 +214,7 @@ _probe: _xtask
     {{ xtask }} target
     cargo build --quiet --locked --release --package probe --lib --examples --target wasm32-wasip1
 
-# A program of crates.io, into .tools/
+# A program of the Rust package registry, into .tools/
 [private]
 _tool name version: _toolchain
     [ -x '.tools/cargo/bin/{{ name }}' ] || { \
