@@ -1,4 +1,5 @@
-//! How many series a metric has in this proxy: one value in shared data a metric, with a fingerprint of each series.
+//! Which series a metric has in this proxy: one value in shared data a metric, with a fingerprint of each series, and one
+//! for each name.
 //!
 //! Every worker has a VM of its own, and the same series in each is one series of the proxy. So the bound is kept here,
 //! and looked at only when a VM meets a series that it does not know.
@@ -88,7 +89,29 @@ pub fn ask(key: &str, series: &str, max: usize) -> Answer {
         });
         registry.ask(series, max)
     });
+    if let Ok(Answer::Taken(Some(count))) = &answer {
+        let _ = shared_data::insert(&name_key(key, *count), series.as_bytes());
+    }
     answer.unwrap_or(Answer::Unknown)
+}
+
+/// The names of the series that the registry under `key` has, at most `max`.
+///
+/// Envoy frees a series with the last VM that holds it. Whoever takes the place of other VMs holds theirs, or every
+/// counter would begin anew.
+pub fn names(key: &str, max: usize) -> Vec<String> {
+    let stored = shared_data::get(key).ok().flatten();
+    let Some(registry) = stored.and_then(|(value, _)| Registry::decode(&value)) else { return Vec::new() };
+    let name = |count: usize| {
+        let (name, _) = shared_data::get(&name_key(key, count)).ok().flatten()?;
+        String::from_utf8(name).ok().filter(|name| registry.has(name))
+    };
+    (1..=registry.fingerprints.len().min(max)).filter_map(name).collect()
+}
+
+/// Where the name of the series is that was the `count`-th to be taken.
+fn name_key(key: &str, count: usize) -> String {
+    format!("{key}/{count}")
 }
 
 #[cfg(test)]

@@ -82,8 +82,21 @@ impl Series {
             registry::FORMAT,
             &format!("{metric}{{{}}}", labels.join(",")),
         );
+        let mut state = State::default();
+        let mut hold = |name: &str| {
+            state.ids.find_or_insert(name, || hostcalls::define_metric(kind, name).ok());
+        };
         let overflow = (!labels.is_empty()).then_some(overflow);
-        Self { kind, max, overflow, registry, state: RefCell::default() }
+        if let Some(overflow) = &overflow {
+            let names = registry::names(&registry, max);
+            names.iter().for_each(|name| hold(name));
+            if names.len() >= max {
+                hold(overflow);
+            }
+        } else {
+            hold(metric);
+        }
+        Self { kind, max, overflow, registry, state: RefCell::new(state) }
     }
 
     /// The id for a series. One that is known costs no call to the host.

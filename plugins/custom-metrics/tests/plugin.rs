@@ -66,6 +66,7 @@ fn a_known_series_costs_its_labels_and_one_addition() {
             &format!("shared.get {key}"),
             "random 16",
             &format!("shared.set {key}"),
+            &format!("shared.set {key}/1"),
             &format!("metric.define {series}"),
             &format!("metric.define {own}"),
             &format!("metric.record {own}"),
@@ -309,7 +310,7 @@ fn the_bound_holds_over_all_workers_and_counts_add_up() {
         .map(|worker| worker.metric("wasm_filter.custom_metrics.component.t_total.overflowed_total"))
         .sum();
     assert_eq!(overflowed, 2700);
-    assert_eq!(workers[0].shared_data().keys().len(), 1, "one key a metric");
+    assert_eq!(workers[0].shared_data().keys().len(), 101, "one key a metric, and one a series");
     assert_eq!(
         workers[0].shared_data().get(&workers[0].shared_data().keys()[0]).unwrap().len(),
         16 + 100 * 8
@@ -385,6 +386,27 @@ fn another_worker_between_reading_and_writing_loses_nothing() {
     fresh.shared_data().before_next_write(move |data| data.set(&key, &full));
     drop(fresh.request(tenant("c")));
     assert_eq!(series(&fresh, "t_total"), of([("tenant=.=_other;.;t_total", 1)]));
+}
+
+/// Envoy frees a series with the last VM that holds it.
+#[test]
+fn whoever_comes_next_holds_the_series_that_there_are() {
+    let envoy = Envoy::start::<CustomMetrics>(by_tenant(2));
+    for name in ["a", "b", "c"] {
+        drop(envoy.request(tenant(name)));
+    }
+    let next = Envoy::builder().shared_data(envoy.shared_data()).start::<CustomMetrics>(by_tenant(2));
+    let held =
+        of([("tenant=.=a;.;t_total", 0), ("tenant=.=b;.;t_total", 0), ("tenant=.=_other;.;t_total", 0)]);
+    assert_eq!(series(&next, "t_total"), held);
+    let key = registry("t_total{tenant}");
+    envoy.shared_data().set(&format!("{key}/1"), b"tenant=.=never;.;t_total");
+    let next = Envoy::builder().shared_data(envoy.shared_data()).start::<CustomMetrics>(by_tenant(2));
+    assert_eq!(
+        series(&next, "t_total"),
+        of([("tenant=.=b;.;t_total", 0)]),
+        "what was never taken is not believed"
+    );
 }
 
 #[test]
