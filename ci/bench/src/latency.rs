@@ -27,7 +27,7 @@ pub fn latency(target: Target, long: Duration) -> Result<Latency> {
     Ok(Latency { p50: at(&latencies, 0.5), p99: at(&latencies, 0.99) })
 }
 
-/// What the chain of all plugins adds before an upstream that takes its time.
+/// What a chain of plugins adds before an upstream that takes its time.
 pub fn delayed(chain: Group, long: Duration, cores: &Cores) -> Result<Delayed> {
     let label = chain.subjects[0].label.clone();
     let upstream = service::serve(&Answer::default(), UPSTREAM)?;
@@ -41,7 +41,7 @@ pub fn delayed(chain: Group, long: Duration, cores: &Cores) -> Result<Delayed> {
     let mut bare = vec![mean(stage.bare(0))?];
     let mut more = Vec::new();
     for _ in 0..TURNS {
-        progress.step("all plugins");
+        progress.step(&label);
         let chain = mean(stage.subject(0, 0))?;
         let before = bare[bare.len() - 1];
         let after = mean(stage.bare(0))?;

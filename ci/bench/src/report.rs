@@ -23,7 +23,7 @@ pub struct Report {
     pub operations: Vec<Operation>,
     /// What modules weigh.
     pub modules: Vec<Module>,
-    /// The chain of all plugins before an upstream that takes its time; absent where only some plugins were measured.
+    /// The chain of five plugins before an upstream that takes its time; absent where only some plugins were measured.
     pub delayed: Option<Delayed>,
 }
 

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::report::{Figure, Machine, Operation, Report};
 use crate::stage::{Behind, Stage};
 use crate::statistics::Spread;
-use crate::subject::{ALL_PLUGINS, Group, Kind, groups};
+use crate::subject::{FIVE_PLUGINS, Group, Kind, groups};
 
 /// How long it may take.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub fn run(only: &[String], effort: Effort) -> Result<Report> {
     let cores = Cores::part()?;
     let groups = groups(only)?;
     let (figures, operations) = figures(&groups, effort, &cores)?;
-    let chain = groups.into_iter().find(|group| group.variant.name == ALL_PLUGINS);
+    let chain = groups.into_iter().find(|group| group.variant.name == FIVE_PLUGINS);
     Ok(Report {
         machine,
         rounds: effort.rounds,
