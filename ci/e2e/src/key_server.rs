@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use harness::eventually;
+
+const HOST: (&str, u16) = ("127.0.0.77", 0);
+
 /// What it answers.
 #[derive(Clone, Debug)]
 pub enum State {
@@ -30,22 +34,29 @@ pub struct KeyServer {
 impl KeyServer {
     /// A place where nobody listens yet. On 127.0.0.1 a client of another test could get the port in the meantime.
     pub fn down() -> Self {
-        let address = TcpListener::bind(("127.0.0.77", 0)).unwrap().local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State::Broken));
-        Self { address, state, asked: Arc::default() }
+        Self::at(TcpListener::bind(HOST).unwrap().local_addr().unwrap(), State::Broken)
     }
 
     /// A server in this state.
     pub fn start(state: State) -> Self {
-        let server = Self::down();
-        server.set(state);
-        server.up();
+        let listener = TcpListener::bind(HOST).unwrap();
+        let server = Self::at(listener.local_addr().unwrap(), state);
+        server.listen(listener);
         server
+    }
+
+    fn at(address: SocketAddr, state: State) -> Self {
+        Self { address, state: Arc::new(Mutex::new(state)), asked: Arc::default() }
     }
 
     /// Begins to listen.
     pub fn up(&self) {
-        let listener = TcpListener::bind(self.address).unwrap();
+        // A process that is being started has all that was open here, ports too, until it becomes another program.
+        let bound = || TcpListener::bind(self.address).ok();
+        self.listen(eventually("the port is free", Duration::from_secs(10), bound).unwrap());
+    }
+
+    fn listen(&self, listener: TcpListener) {
         let server = self.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
