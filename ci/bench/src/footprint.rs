@@ -79,10 +79,7 @@ fn memory(filter: Option<&Value>) -> Result<f64> {
             .into_iter()
             .fold(Listener::new("weight"), |listener, filter| listener.filter(filter.clone()));
         let bootstrap = Bootstrap::new().concurrency(workers).cluster("upstream", nowhere).listener(listener);
-        let envoy = bootstrap.start()?;
-        let status = fs::read_to_string(format!("/proc/{}/status", envoy.process_id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        Ok(bootstrap.start()?.resident_kib()? as f64)
     };
     Ok((resident(1 + WORKERS)? - resident(1)?) / f64::from(WORKERS))
 }

@@ -301,12 +301,12 @@ fn a_hundred_thousand_tenants_and_paths_stay_within_the_bound() {
         |number: usize| Message::get(format!("/users/u{number}")).header("x-tenant", format!("t{number}"));
     let first = TENANTS / 10;
     assert_eq!(client.load(16, (0..first).map(message).collect()).unwrap()[&200], first as u64);
-    let before = resident_kib(&envoy);
+    let before = envoy.resident_kib().unwrap();
     assert_eq!(
         client.load(16, (first..TENANTS).map(message).collect()).unwrap()[&200],
         (TENANTS - first) as u64
     );
-    let grown = resident_kib(&envoy).saturating_sub(before);
+    let grown = envoy.resident_kib().unwrap().saturating_sub(before);
     for metric in ["tenants_total", "paths_total"] {
         let series = series_of(&envoy, metric, TENANTS as u64);
         assert_eq!(series.len(), MAX_SERIES + 1, "{metric}: the bound, and the series of the rest");
@@ -320,12 +320,6 @@ fn a_hundred_thousand_tenants_and_paths_stay_within_the_bound() {
     println!("resident memory grew by {grown} KiB with {} requests more", TENANTS - first);
     assert!(grown < 16 * 1024, "grown by {grown} KiB");
     assert!(envoy.deaths().unwrap().is_empty());
-}
-
-fn resident_kib(envoy: &Envoy) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", envoy.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]

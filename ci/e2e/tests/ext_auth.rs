@@ -7,7 +7,6 @@
 mod service;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -284,25 +283,13 @@ fn who_waits_while_the_configuration_changes_is_answered() {
     }
 }
 
-fn resident_kib(envoy: &Envoy) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", envoy.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// What Envoy's allocator has handed out: shared data and all else but the modules' own memory, without what it keeps.
-fn allocated_kib(envoy: &Envoy) -> usize {
-    let memory: Value = serde_json::from_str(&envoy.get("/memory").unwrap()).unwrap();
-    memory["allocated"].as_str().unwrap().parse::<usize>().unwrap() / 1024
-}
-
 #[test]
 fn a_flood_of_users_grows_memory_by_no_more_than_the_table() {
     const ENTRIES: usize = 4096;
     // The README's bound, for answers of up to 64 bytes.
-    const BOUND_KIB: usize = ENTRIES * (64 + 128) / 1024;
+    const BOUND_KIB: u64 = ENTRIES as u64 * (64 + 128) / 1024;
     // What is resident grows in steps: a huge page, in which Envoy's allocator asks the kernel for memory.
-    const STEP_KIB: usize = 2048;
+    const STEP_KIB: u64 = 2048;
     let users = std::env::var("EXT_AUTH_USERS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
     let service = Service::start();
     // As many connections and calls, but a table of one bucket: what Envoy itself grows by.
@@ -322,7 +309,7 @@ fn a_flood_of_users_grows_memory_by_no_more_than_the_table() {
         let open = |listener: &str| envoy.stat(&format!("http.{listener}.downstream_cx_active"));
         let closed = || (open("small") == Some(0) && open("flooded") == Some(0)).then_some(());
         eventually("the connections of the load are closed", LIMIT, closed).unwrap();
-        (resident_kib(&envoy), allocated_kib(&envoy))
+        (envoy.resident_kib().unwrap(), envoy.allocated_kib().unwrap())
     };
     let before = memory();
     let seen = flood("flooded", users);

@@ -6,13 +6,12 @@
 mod signer;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use e2e::{Connection, Tally};
-use harness::{Bootstrap, Envoy, Listener, Plugin, plugins};
+use harness::{Bootstrap, Listener, Plugin, plugins};
 use serde_json::{Value, json};
 
 const REQUESTS: usize = 60_000;
@@ -86,12 +85,6 @@ fn send(addresses: &[SocketAddr], numbers: std::ops::Range<usize>, until: u64) -
     })
 }
 
-fn resident_kib(envoy: &Envoy) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", envoy.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 fn median(samples: &[u64]) -> u64 {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
@@ -114,14 +107,14 @@ fn memory_levels_off_whoever_comes() {
     let addresses: Vec<_> = plugins.iter().map(|plugin| envoy.address(&plugin.name)).collect();
     let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 86_400;
 
-    let mut samples = vec![resident_kib(&envoy)];
+    let mut samples = vec![envoy.resident_kib().unwrap()];
     let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
     for sample in 0..SAMPLES {
         let numbers = requests * sample / SAMPLES..requests * (sample + 1) / SAMPLES;
         for (status, count) in send(&addresses, numbers, until).unwrap() {
             *statuses.entry(status).or_default() += count;
         }
-        samples.push(resident_kib(&envoy));
+        samples.push(envoy.resident_kib().unwrap());
     }
     let tally = Tally {
         listeners: addresses.len(),
