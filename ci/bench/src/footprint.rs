@@ -1,6 +1,5 @@
 //! What a module weighs: on disk, when it is compiled, in a worker.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,7 +28,7 @@ pub fn weigh(plugins: &[Plugin]) -> Result<Vec<Module>> {
         progress.step(&plugin.name);
         let module = plugin.module()?;
         let config = plugin.example()?;
-        let filter = plugin.wasm_plugin(&plugin.name, &config, &BTreeMap::new())?.filter(&module);
+        let filter = plugin.filter(&plugin.name, &config)?;
         let with = Weight::of(Some(&filter))?;
         modules.push(Module {
             name: plugin.name.clone(),

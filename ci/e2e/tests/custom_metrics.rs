@@ -16,8 +16,7 @@ const WORKERS: u32 = 4;
 type Series = BTreeMap<BTreeMap<String, String>, u64>;
 
 fn filter(name: &str, config: &Value) -> Value {
-    let plugin = Plugin::named(name).unwrap();
-    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named(name).unwrap().filter(name, config).unwrap()
 }
 
 /// What `just stats-tags` prints for this configuration: Istio's part and Envoy's.

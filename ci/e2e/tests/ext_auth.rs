@@ -32,17 +32,11 @@ fn config(cluster: &str, more: Value) -> Value {
 }
 
 fn filter(name: &str, config: &Value) -> Value {
-    let plugin = Plugin::named("ext-auth").unwrap();
-    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named("ext-auth").unwrap().filter(name, config).unwrap()
 }
 
 fn listener(name: &str, config: &Value) -> Listener {
     Listener::new(name).discovered(filter(name, config))
-}
-
-/// Answers 200 by itself, behind the plugin.
-fn answering(listener: Listener) -> Listener {
-    listener.raw_route(json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}}))
 }
 
 fn start(bootstrap: Bootstrap) -> Envoy {
@@ -61,7 +55,7 @@ fn total(envoy: &Envoy, name: &str) -> u64 {
 
 /// A process that listens, and does nothing more.
 fn stopped() -> Envoy {
-    let envoy = start(Bootstrap::new().listener(answering(Listener::new("service"))));
+    let envoy = start(Bootstrap::new().listener(Listener::new("service").answering()));
     let stop = format!("kill -STOP {}", envoy.process_id());
     assert!(Command::new("sh").args(["-c", &stop]).status().unwrap().success());
     envoy
@@ -98,7 +92,7 @@ fn whatever_the_service_does_every_request_is_answered() {
                     // A breaker would hide what follows the first failures.
                     config["service"]["breaker"] = json!({"failures": 0});
                     let name = format!("{cluster} {failure} {name}");
-                    bootstrap = bootstrap.listener(answering(listener(&name, &config)));
+                    bootstrap = bootstrap.listener(listener(&name, &config).answering());
                 }
             }
         }
@@ -145,8 +139,8 @@ fn whatever_a_client_sends_it_is_asked_about_or_turned_away() {
     by_path["service"] = json!({"cluster": "authz", "pathPrefix": "/auth", "timeout": "10s"});
     let bootstrap = Bootstrap::new()
         .cluster("authz", service.address())
-        .listener(answering(listener("headers", &config("authz", json!({"cache": {"ttl": "1h"}})))))
-        .listener(answering(listener("path", &by_path)));
+        .listener(listener("headers", &config("authz", json!({"cache": {"ttl": "1h"}}))).answering())
+        .listener(listener("path", &by_path).answering());
     let envoy = start(bootstrap);
     let long = "a".repeat(50 << 10);
     for name in ["headers", "path"] {
@@ -177,7 +171,7 @@ fn all_requests_of_a_user_are_one_question_whatever_the_number_of_workers() {
         let service = Service::start();
         let config = config("authz", json!({"cache": {"ttl": "1h"}}));
         let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
-        let envoy = start(bootstrap.listener(answering(listener("shop", &config))));
+        let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
         let client = Client::new(envoy.address("shop"));
         let seen = client.load(CONNECTIONS, vec![of("thoughtful alice"); REQUESTS]).unwrap();
         println!("{workers} workers: {seen:?}, {} questions", service.asked());
@@ -195,7 +189,7 @@ fn a_user_is_one_question_for_each_ttl() {
     let service = Service::start();
     let config = config("authz", json!({"cache": {"ttl": "1s", "denyTtl": "1s"}}));
     let bootstrap = Bootstrap::new().concurrency(4).cluster("authz", service.address());
-    let envoy = start(bootstrap.listener(answering(listener("shop", &config))));
+    let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
     let client = Client::new(envoy.address("shop"));
     for (kind, status) in [("thoughtful alice", 200), ("bad mallory", 401)] {
         let (started, before) = (Instant::now(), service.asked());
@@ -261,7 +255,7 @@ fn who_waits_while_the_configuration_changes_is_answered() {
             config("authz", json!({"cache": {"ttl": "1h"}, "configRevision": revision.to_string()}))
         };
         let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
-        let envoy = start(bootstrap.listener(answering(listener("shop", &of_revision(0)))));
+        let envoy = start(bootstrap.listener(listener("shop", &of_revision(0)).answering()));
         let client = Client::new(envoy.address("shop"));
         std::thread::scope(|scope| {
             let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| client.send(&of("held alice")))).collect();
@@ -296,8 +290,8 @@ fn a_flood_of_users_grows_memory_by_no_more_than_the_table() {
     let of_entries = |entries: usize| config("authz", json!({"cache": {"ttl": "1h", "entries": entries}}));
     let bootstrap = Bootstrap::new().concurrency(2).cluster("authz", service.address());
     let bootstrap = bootstrap
-        .listener(answering(listener("small", &of_entries(4))))
-        .listener(answering(listener("flooded", &of_entries(ENTRIES))));
+        .listener(listener("small", &of_entries(4)).answering())
+        .listener(listener("flooded", &of_entries(ENTRIES)).answering());
     let envoy = start(bootstrap);
     let flood = |listener: &str, users: usize| {
         let messages = (0..users).map(|user| of(&format!("good user{user}"))).collect();

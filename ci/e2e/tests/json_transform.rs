@@ -3,7 +3,6 @@
 #[path = "json_transform/upstream.rs"]
 mod upstream;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream};
@@ -14,11 +13,7 @@ use crate::upstream::{RawUpstream, in_chunks_of_three};
 const MEBIBYTE: usize = 1 << 20;
 
 fn start(config: &Value, upstream: SocketAddr) -> Envoy {
-    let plugin = Plugin::named("json-transform").unwrap();
-    let filter = plugin
-        .wasm_plugin("json-transform", config, &BTreeMap::new())
-        .unwrap()
-        .filter(&plugin.module().unwrap());
+    let filter = Plugin::named("json-transform").unwrap().filter("json-transform", config).unwrap();
     let listener = Listener::new("shop").discovered(filter);
     let envoy = Bootstrap::new().cluster("upstream", upstream).listener(listener).start().unwrap();
     envoy.check_configured().unwrap();

@@ -3,7 +3,6 @@
 #[path = "../../../plugins/jwt-authn/tests/signer/mod.rs"]
 mod signer;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,8 +14,7 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn filter(name: &str, config: &Value) -> Value {
-    let plugin = Plugin::named("jwt-authn").unwrap();
-    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named("jwt-authn").unwrap().filter(name, config).unwrap()
 }
 
 fn now() -> u64 {

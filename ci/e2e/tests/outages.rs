@@ -22,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 8;
 
 fn filter(plugin: &str, name: &str, config: &Value) -> Value {
-    let plugin = Plugin::named(plugin).unwrap();
-    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named(plugin).unwrap().filter(name, config).unwrap()
 }
 
 /// What a load has seen.
@@ -87,9 +86,8 @@ fn asking(failure_mode: &str) -> Value {
 fn shop(service: SocketAddr) -> Envoy {
     let mut bootstrap = Bootstrap::new().concurrency(2).http2_cluster("ratelimit", service);
     for mode in ["allow", "deny"] {
-        let answer = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
         let filter = filter("rate-limit", mode, &asking(mode));
-        bootstrap = bootstrap.listener(Listener::new(mode).discovered(filter).raw_route(answer));
+        bootstrap = bootstrap.listener(Listener::new(mode).discovered(filter).answering());
     }
     let envoy = bootstrap.log_level("wasm:warning").start().unwrap();
     envoy.check_configured().unwrap();

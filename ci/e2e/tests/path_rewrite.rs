@@ -1,13 +1,10 @@
 //! What only Envoy can answer about path-rewrite: where a rewritten request goes, and what is on the wire.
 
-use std::collections::BTreeMap;
-
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream};
 use serde_json::{Value, json};
 
 fn filter(config: &Value) -> Value {
-    let plugin = Plugin::named("path-rewrite").unwrap();
-    plugin.wasm_plugin("path-rewrite", config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named("path-rewrite").unwrap().filter("path-rewrite", config).unwrap()
 }
 
 fn start(config: &Value, upstream: &Upstream) -> (Envoy, Client) {

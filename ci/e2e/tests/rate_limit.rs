@@ -21,17 +21,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 64;
 
 fn filter(name: &str, config: &Value) -> Value {
-    let plugin = Plugin::named("rate-limit").unwrap();
-    plugin.wasm_plugin(name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named("rate-limit").unwrap().filter(name, config).unwrap()
 }
 
 /// A listener that answers 200 by itself, behind the plugin.
 fn listener(name: &str, config: &Value) -> Listener {
-    answering(Listener::new(name).discovered(filter(name, config)))
-}
-
-fn answering(listener: Listener) -> Listener {
-    listener.raw_route(json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}}))
+    Listener::new(name).discovered(filter(name, config)).answering()
 }
 
 fn start(bootstrap: Bootstrap) -> Envoy {
@@ -147,7 +142,7 @@ fn a_client_that_goes_away_is_charged_for_no_response() {
         json!({"limits": [{"name": "c", "key": [], "requests": 2, "per": "366d", "charge": "response"}]});
     let shop = Listener::new("shop").discovered(filter("shop", &config)).route("/silent", "silent");
     let envoy =
-        start(Bootstrap::new().cluster("silent", silent.local_addr().unwrap()).listener(answering(shop)));
+        start(Bootstrap::new().cluster("silent", silent.local_addr().unwrap()).listener(shop.answering()));
     let waiting = |number: u64| {
         let is = || (envoy.stat("cluster.silent.upstream_rq_active") == Some(number)).then_some(());
         eventually("the request is where it should be", LIMIT, is).unwrap();

@@ -1,17 +1,11 @@
 //! A push that a plugin refuses changes nothing; `rollout` has those that it takes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::{Bootstrap, Client, Listener, Message, Plugin, Reply, Upstream, eventually, plugins};
-use serde_json::{Value, json};
+use harness::{Bootstrap, Client, Listener, Message, Reply, Upstream, eventually, plugins};
+use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn filter(plugin: &Plugin, config: &Value) -> Value {
-    let manifest = plugin.wasm_plugin(&plugin.name, config, &BTreeMap::new()).unwrap();
-    manifest.filter(&plugin.module().unwrap())
-}
 
 #[test]
 fn a_refused_configuration_leaves_the_old_one_serving_and_says_why_once() {
@@ -19,7 +13,7 @@ fn a_refused_configuration_leaves_the_old_one_serving_and_says_why_once() {
     let plugins = plugins().unwrap();
     let mut bootstrap = Bootstrap::new().cluster("upstream", upstream.address());
     for plugin in &plugins {
-        let filter = filter(plugin, &plugin.example().unwrap());
+        let filter = plugin.filter(&plugin.name, &plugin.example().unwrap()).unwrap();
         bootstrap = bootstrap.listener(Listener::new(&plugin.name).discovered(filter));
     }
     let envoy = bootstrap.start().unwrap();
@@ -32,7 +26,7 @@ fn a_refused_configuration_leaves_the_old_one_serving_and_says_why_once() {
 
         let mut broken = plugin.example().unwrap();
         broken["noSuchField"] = json!(1);
-        let broken = filter(plugin, &broken);
+        let broken = plugin.filter(&plugin.name, &broken).unwrap();
         let (_, refused) = envoy.updates(&broken).unwrap();
         let already = envoy.log().lines().count();
         envoy.push(&broken).unwrap();

@@ -97,10 +97,8 @@ fn memory_levels_off_whoever_comes() {
     let plugins = plugins().unwrap();
     let mut bootstrap = Bootstrap::new().concurrency(2).log_level("wasm:error");
     for plugin in &plugins {
-        let manifest = plugin.wasm_plugin(&plugin.name, &config(plugin), &BTreeMap::new()).unwrap();
-        let answer = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
-        let filter = manifest.filter(&plugin.module().unwrap());
-        bootstrap = bootstrap.listener(Listener::new(&plugin.name).discovered(filter).raw_route(answer));
+        let filter = plugin.filter(&plugin.name, &config(plugin)).unwrap();
+        bootstrap = bootstrap.listener(Listener::new(&plugin.name).discovered(filter).answering());
     }
     let envoy = bootstrap.start().unwrap();
     envoy.check_configured().unwrap();

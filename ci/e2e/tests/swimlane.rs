@@ -1,6 +1,5 @@
 //! What only Envoy can answer about swimlane-tagging: where a tagged request goes, and lanes across a sidecar.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,8 +11,7 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn filter(plugin: &str, config: &Value) -> Value {
-    let plugin = Plugin::named(plugin).unwrap();
-    plugin.wasm_plugin(&plugin.name, config, &BTreeMap::new()).unwrap().filter(&plugin.module().unwrap())
+    Plugin::named(plugin).unwrap().filter(plugin, config).unwrap()
 }
 
 fn tagging(config: &Value) -> Value {

@@ -187,6 +187,12 @@ impl Listener {
         self.raw_route(route(prefix, cluster))
     }
 
+    /// Answers 200 by itself, behind the filters.
+    #[must_use]
+    pub fn answering(self) -> Self {
+        self.raw_route(json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}}))
+    }
+
     /// A route as Envoy's API writes it.
     #[must_use]
     pub fn raw_route(mut self, route: Value) -> Self {

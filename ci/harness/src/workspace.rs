@@ -101,6 +101,11 @@ impl Plugin {
         serde_norway::from_str(&text).with_context(|| format!("{}", path.display()))
     }
 
+    /// The filter of a [`wasm_plugin`](Self::wasm_plugin) with the module in dist/.
+    pub fn filter(&self, name: &str, config: &Value) -> Result<Value> {
+        Ok(self.wasm_plugin(name, config, &BTreeMap::new())?.filter(&self.module()?))
+    }
+
     /// A `WasmPlugin` of this plugin for a test. It fails closed, so that a VM that died stays dead and is noticed.
     pub fn wasm_plugin(
         &self,
