@@ -6,6 +6,7 @@ mod error;
 mod fields;
 mod mode;
 mod node;
+mod sensitive;
 mod table;
 
 use proxy_wasm::types::BufferType;
@@ -19,6 +20,7 @@ pub use error::{At, ConfigError, quoted};
 pub use fields::{FieldName, Fields};
 pub use mode::Mode;
 pub use node::Node;
+pub use sensitive::Sensitive;
 pub use table::Table;
 
 /// Reads a plugin's configuration: JSON, as Istio sends it.
@@ -94,7 +96,6 @@ mod tests {
             ok(r#"{"rules":[],"kind":{"range":{"from":1,"to":2.0}}}"#).kind,
             Some(Kind::Range { from: 1, to: 2 })
         );
-        assert_eq!(ok(r#"{"rules":[],"kind":null}"#).kind, None);
     }
 
     #[test]
@@ -104,7 +105,18 @@ mod tests {
             (r#"{"rules":[{"maxRequests":-1}]}"#, "rules[0].maxRequests: expected u32, not -1"),
             (r#"{"rules":[{"maxRequests":"1"}]}"#, "rules[0].maxRequests: expected u32, not \"1\""),
             (r#"{"rules":[{"maxRequests":true}]}"#, "rules[0].maxRequests: expected u32, not true"),
-            (r#"{"rules":[{"maxRequests":null}]}"#, "rules[0].maxRequests: expected u32, not null"),
+            (
+                r#"{"rules":[{"maxRequests":null}]}"#,
+                "rules[0].maxRequests: must not be null; leave it out for the default",
+            ),
+            (r#"{"rules":null}"#, "rules: must not be null; leave it out for the default"),
+            (r#"{"rules":[],"kind":null}"#, "kind: must not be null; leave it out for the default"),
+            (
+                r#"{"rules":[],"kind":{"exact":null}}"#,
+                "kind.exact: must not be null; leave it out for the default",
+            ),
+            (r#"{"rules":[],"kind":{"plain":null}}"#, "kind.plain: takes no value"),
+            ("null", "must not be null; leave it out for the default"),
             (
                 r#"{"rules":[{"maxRequests":1},{"maxRequest":1}]}"#,
                 "rules[1].maxRequest: unknown field `maxRequest`, expected `maxRequests`",

@@ -13,6 +13,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::error::{At, ConfigError, quoted};
+use super::sensitive::SENSITIVE;
 
 /// A JSON value; of an object, the members in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +123,7 @@ impl Node {
     #[inline(never)]
     fn unexpected(&self, expected: &dyn Expected) -> ConfigError {
         let found = match self {
-            Self::Null => Unexpected::Unit,
+            Self::Null => return null(),
             Self::Bool(value) => Unexpected::Bool(*value),
             Self::Unsigned(value) => Unexpected::Unsigned(*value),
             Self::Signed(value) => Unexpected::Signed(*value),
@@ -218,17 +219,18 @@ impl<'de> Deserializer<'de> for &Node {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self {
-            Node::Null => visitor.visit_none(),
+            Node::Null => Err(null()),
             some => visitor.visit_some(some),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ConfigError> {
-        visitor.visit_newtype_struct(self)
+        let read = visitor.visit_newtype_struct(self);
+        if name == SENSITIVE { read.map_err(|_| hidden()) } else { read }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -250,6 +252,20 @@ impl<'de> Deserializer<'de> for &Node {
     forward_to_deserialize_any! {
         i8 i16 i32 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct ignored_any
     }
+}
+
+/// `null` is not a value that is left out: where it opened a check, nobody would see it.
+#[cold]
+#[inline(never)]
+fn null() -> ConfigError {
+    ConfigError::new("must not be null; leave it out for the default")
+}
+
+/// The error below a [`Sensitive`](super::Sensitive) value, whatever is wrong there.
+#[cold]
+#[inline(never)]
+fn hidden() -> ConfigError {
+    ConfigError::new("is invalid; what it contains is secret and not shown")
 }
 
 #[cold]
@@ -341,7 +357,7 @@ impl<'de> VariantAccess<'de> for Content<'_> {
 
     fn unit_variant(self) -> Result<(), ConfigError> {
         match self.content {
-            None | Some(Node::Null) => Ok(()),
+            None => Ok(()),
             Some(_) => Err(ConfigError::new("takes no value")).at(self.name),
         }
     }
