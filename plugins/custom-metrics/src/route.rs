@@ -41,7 +41,7 @@ impl Routes {
         if path.is_empty() {
             return None;
         }
-        let template = self.templates.iter().find(|(_, template)| template.capture(path).is_some());
+        let template = self.templates.iter().find(|(_, template)| template.capture(path, false).is_some());
         Some(match (template, self.unmatched) {
             (Some((text, _)), _) => Cow::Borrowed(text.as_bytes()),
             (None, Unmatched::Auto) => without_ids(path),

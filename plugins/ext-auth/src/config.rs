@@ -2,7 +2,7 @@
 
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{Mode, Seconds, Table};
-use plugin_kit::matching::Match;
+use plugin_kit::matching::{AmbiguousPaths, Match};
 
 /// The configuration of ext-auth.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,13 @@ pub struct Config {
     /// Keeps answers, for all workers of the proxy; requests that wait for the same answer ask once. Absent: every
     /// request asks.
     pub cache: Option<Cache>,
+    /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`, `\`,
+    /// `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a malformed
+    /// authority): `reject`, with 400 and only where `rules` have a condition on path, host or method; or `allow`, then
+    /// the service is called and the strictest `failure` of all rules applies. A method that is not upper case is always
+    /// rejected. Default `reject`.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub ambiguous_paths: AmbiguousPaths,
     /// The first rule that matches says what is special about a request; where none does, it is asked about.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub rules: Vec<Rule>,
@@ -52,6 +59,7 @@ plugin_kit::fields!(Config {
     "failure" => failure,
     "failureStatus" => failure_status,
     "cache" => cache,
+    "ambiguousPaths" => ambiguous_paths,
     "rules" => rules,
 });
 
@@ -262,8 +270,7 @@ plugin_kit::choices!(KeyPart {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Rule {
-    /// Which requests. Absent: all. Paths that are not the same to everyone (dot segments, `//`, `\`, `;`, odd escapes)
-    /// match no rule that is more lenient than none.
+    /// Which requests. Absent: all.
     #[cfg_attr(feature = "schema", schemars(default, rename = "match"))]
     pub matches: Match,
     /// `false`: the service is not asked, the request passes. Default true.

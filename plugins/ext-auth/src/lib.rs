@@ -16,7 +16,9 @@ mod record;
 mod rules;
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use log::debug;
 use plugin_kit::callout::Token;
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
@@ -67,11 +69,11 @@ impl Plugin for ExtAuth {
     }
 
     fn on_tick(&mut self) {
-        self.0.asking.on_tick(clock::monotonic());
+        self.0.asking.on_tick(now());
     }
 
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize) {
-        self.0.asking.on_answer(token, headers, body, clock::monotonic());
+        self.0.asking.on_answer(token, headers, body, now());
     }
 }
 
@@ -87,7 +89,7 @@ pub struct Filter {
 
 impl Context for Filter {
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize, _trailers: usize) {
-        self.plugin.asking.on_answer(token, headers, body, clock::monotonic());
+        self.plugin.asking.on_answer(token, headers, body, now());
     }
 }
 
@@ -98,10 +100,16 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let request = Request::current(plugin.client_ip);
+        // Method, path and host are always looked at: all headers cost less than two of them.
+        request.all_headers();
         // Before the removal: what the service decides by may be what it replaces.
         let question = match plugin.rules.way(&request) {
-            Way::Pass => None,
-            Way::Ask(failure) => Some((plugin.asking.service.question(&request), failure)),
+            Ok(Way::Pass) => None,
+            Ok(Way::Ask(failure)) => Some((plugin.asking.service.question(&request), failure)),
+            Err(ambiguity) => {
+                debug!("ambiguous request: {}", ambiguity.as_str());
+                Some((None, Failure::Deny))
+            }
         };
         // Whatever comes of the request: nobody but the service says what it says.
         plugin.remove_what_the_service_says(&request);
@@ -127,7 +135,7 @@ impl Drop for Filter {
     /// Its client may have left while the service thinks.
     fn drop(&mut self) {
         if self.waits {
-            self.plugin.asking.leave(self.stream, clock::monotonic());
+            self.plugin.asking.leave(self.stream, now());
         }
     }
 }
@@ -135,7 +143,7 @@ impl Drop for Filter {
 impl Filter {
     fn ask(&mut self, question: Question, failure: Failure, is_grpc: bool) -> Action {
         let Compiled { mode, asking, .. } = &*self.plugin;
-        let now = clock::monotonic();
+        let now = now();
         let mut held = Held {
             stream: Some(self.stream),
             question,
@@ -183,6 +191,11 @@ impl Compiled {
         answer::malformed(is_grpc).send();
         Action::Pause
     }
+}
+
+/// A failed clock finds every cached answer and every deadline expired.
+fn now() -> Duration {
+    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 plugin_kit::plugin!(

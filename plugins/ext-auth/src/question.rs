@@ -7,8 +7,7 @@ use plugin_kit::callout::{HttpCall, Token, authority_of};
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::{HeaderName, is_clean};
 use plugin_kit::hostcalls::{Bytes, HostResult};
-use plugin_kit::matching::Captures;
-use plugin_kit::path::is_plain;
+use plugin_kit::matching::{Captures, ambiguity};
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
 
@@ -174,7 +173,10 @@ impl Service {
             }
             Form::PathPrefix(prefix) => {
                 let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
-                if !is_plain(request.path()) || !request.target().iter().all(is_visible) {
+                if !request.path().starts_with(b"/")
+                    || ambiguity::of_target(request.target()).is_some()
+                    || !request.target().iter().all(is_visible)
+                {
                     return None;
                 }
                 question.method = pseudo(":method");

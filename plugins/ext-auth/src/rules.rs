@@ -1,8 +1,7 @@
 //! Which requests the service is asked about, and what happens to them without its answer.
 
 use plugin_kit::config::{At, ConfigError};
-use plugin_kit::matching::Condition;
-use plugin_kit::path::is_plain;
+use plugin_kit::matching::{Ambiguity, AmbiguousPaths, FirstMatch};
 use plugin_kit::request::Request;
 
 use crate::config::{Config, Failure};
@@ -10,8 +9,9 @@ use crate::config::{Config, Failure};
 /// The rules; the first that matches counts.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<(Condition, Way)>,
-    default: Failure,
+    rules: FirstMatch<Way>,
+    /// What happens to an ambiguous request; `None`: it is rejected.
+    for_ambiguous: Option<Way>,
 }
 
 /// What becomes of a request.
@@ -42,23 +42,26 @@ impl Rules {
             };
             rules.push((condition, way));
         }
-        Ok(Self { rules, default: config.failure })
+        let rules = FirstMatch::new(rules, Way::Ask(config.failure));
+        let denies = rules.all().any(|way| *way == Way::Ask(Failure::Deny));
+        Ok(Self {
+            rules,
+            for_ambiguous: match config.ambiguous_paths {
+                AmbiguousPaths::Reject => None,
+                AmbiguousPaths::Allow => Some(Way::Ask(if denies { Failure::Deny } else { Failure::Allow })),
+            },
+        })
     }
 
     /// The way of this request.
-    #[must_use]
-    pub fn way(&self, request: &Request) -> Way {
-        let found = self.rules.iter().find(|(condition, way)| {
-            condition.matches(request) && (!self.is_lenient(*way) || is_plain(request.path()))
-        });
-        found.map_or(Way::Ask(self.default), |(_, way)| *way)
-    }
-
-    /// Whether a way is easier than that of a request that no rule means.
-    fn is_lenient(&self, way: Way) -> bool {
-        match way {
-            Way::Pass => true,
-            Way::Ask(failure) => failure == Failure::Allow && self.default == Failure::Deny,
+    ///
+    /// # Errors
+    /// Why the request is rejected as ambiguous.
+    pub fn way(&self, request: &Request) -> Result<Way, Ambiguity> {
+        match (self.rules.find_unambiguous(request, |way| *way == Way::Pass), self.for_ambiguous) {
+            (Ok(way), _) => Ok(*way),
+            (Err(ambiguity), Some(way)) if ambiguity != Ambiguity::Method => Ok(way),
+            (Err(ambiguity), _) => Err(ambiguity),
         }
     }
 }
@@ -71,8 +74,9 @@ mod tests {
         Rules::compile(&Config { rules: serde_json::from_str(json).unwrap(), ..Config::default() })
     }
 
-    fn way(rules: &Rules, path: &str) -> Way {
-        rules.way(&Request::detached(&[(":path", path.as_bytes())]))
+    fn way(rules: &Rules, path: &str) -> Result<Way, Ambiguity> {
+        let headers = [(":method", &b"GET"[..]), (":authority", b"a"), (":path", path.as_bytes())];
+        rules.way(&Request::detached(&headers))
     }
 
     #[test]
@@ -87,22 +91,52 @@ mod tests {
             ("/open/a?b", Way::Pass),
             ("/soft/hard", Way::Ask(Failure::Allow)),
             ("/", Way::Ask(Failure::Deny)),
-            ("", Way::Ask(Failure::Deny)),
         ] {
-            assert_eq!(way(&rules, path), expected, "{path}");
+            assert_eq!(way(&rules, path), Ok(expected), "{path}");
         }
     }
 
+    const AMBIGUOUS: [&str; 7] = [
+        "/open/../admin",
+        "/open/%2e%2e/admin",
+        "/open//admin",
+        "/open;a/b",
+        "/open\\..\\admin",
+        "/Open/x",
+        "/%6fpen/x",
+    ];
+
     #[test]
-    fn an_odd_path_is_never_meant_by_a_rule_that_asks_for_less() {
-        let rules =
-            rules(r#"[{"match": {"paths": [{"prefix": "/open"}]}, "ask": false}, {"failure": "allow"}]"#)
-                .unwrap();
-        for path in ["/open/../admin", "/open/%2e%2e/admin", "/open//admin", "/open;a/b", "/open\\..\\admin"]
-        {
-            assert_eq!(way(&rules, path), Way::Ask(Failure::Deny), "{path}");
+    fn an_ambiguous_path_is_rejected_where_paths_decide() {
+        let rules = rules(r#"[{"match": {"paths": [{"prefix": "/open"}]}, "ask": false}]"#).unwrap();
+        for path in AMBIGUOUS {
+            assert!(way(&rules, path).is_err(), "{path}");
         }
-        assert_eq!(way(&rules, "/open/a"), Way::Pass);
+        assert_eq!(way(&rules, "/open/a"), Ok(Way::Pass));
+    }
+
+    #[test]
+    fn an_ambiguous_path_that_is_allowed_gets_the_strictest_failure_of_all_rules() {
+        for (rule_failure, default, expected) in [
+            ("deny", Failure::Allow, Failure::Deny),
+            ("allow", Failure::Deny, Failure::Deny),
+            ("allow", Failure::Allow, Failure::Allow),
+        ] {
+            let json = format!(
+                r#"[{{"match": {{"paths": [{{"prefix": "/open"}}]}}, "ask": false}},
+                    {{"match": {{"paths": [{{"prefix": "/a"}}]}}, "failure": "{rule_failure}"}}]"#
+            );
+            let config = Config {
+                rules: serde_json::from_str(&json).unwrap(),
+                failure: default,
+                ambiguous_paths: AmbiguousPaths::Allow,
+                ..Config::default()
+            };
+            let rules = Rules::compile(&config).unwrap();
+            for path in AMBIGUOUS {
+                assert_eq!(way(&rules, path), Ok(Way::Ask(expected)), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -316,17 +316,18 @@ impl Filter {
             Side::Request => &plugin.request,
             Side::Response => &plugin.response,
         };
-        let outcome = match rules.transform(&chosen, body, clock::wall(), plugin.max_body_bytes) {
-            Ok(outcome) => outcome,
-            Err(flaw) => {
-                plugin.metrics.parse_errors.increment();
-                debug!("a body is left alone: it is {}", flaw.as_str());
-                return match plugin.on_parse_error {
-                    Unfit::Pass => plugin.pass(side, body),
-                    Unfit::Reject => self.refuse(side, Reject::NotJson, false),
-                };
-            }
-        };
+        let outcome =
+            match rules.transform(&chosen, body, clock::wall().unwrap_or_default(), plugin.max_body_bytes) {
+                Ok(outcome) => outcome,
+                Err(flaw) => {
+                    plugin.metrics.parse_errors.increment();
+                    debug!("a body is left alone: it is {}", flaw.as_str());
+                    return match plugin.on_parse_error {
+                        Unfit::Pass => plugin.pass(side, body),
+                        Unfit::Reject => self.refuse(side, Reject::NotJson, false),
+                    };
+                }
+            };
         for (rule, result) in &outcome.rules {
             let name = plugin.metrics.count(side == Side::Request, *rule, *result);
             let (done, operation) = match result {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::debug;
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::request::Request;
@@ -187,7 +188,16 @@ impl Authn {
     /// Decides; `now` is when the request came.
     pub fn decide(&self, request: &Request, now: impl FnOnce() -> Now) -> Decision<'_> {
         let open = Decision { outcome: Outcome::Open, taken: Vec::new(), cache_hit: None };
-        let Some(requirement) = self.rules.requirement(request) else { return open };
+        let requirement = match self.rules.requirement(request) {
+            Ok(Some(requirement)) => requirement,
+            Ok(None) => return open,
+            Err(_) if self.rules.lets_pass(request) => return open,
+            Err(ambiguity) => {
+                debug!("ambiguous request: {}", ambiguity.as_str());
+                let denial = Denial { reject: Reject::Ambiguous, status: 400, scope: None, provider: None };
+                return Decision { outcome: Outcome::Denied(denial), ..open };
+            }
+        };
         let mut found = Vec::new();
         let mut places: Vec<(&Source, &[usize])> = Vec::new();
         for (source, owners) in &requirement.sources {

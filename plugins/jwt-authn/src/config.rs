@@ -2,7 +2,7 @@
 
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{Mode, Seconds};
-use plugin_kit::matching::Match;
+use plugin_kit::matching::{AmbiguousPaths, Match};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -29,6 +29,13 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What is required where no rule matches. Default: a token of any of the providers.
     pub default_require: Option<Requires>,
+    /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`, `\`,
+    /// `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a malformed
+    /// authority): `reject`, with 400 and only where `rules` have a condition on path, host or method; or `allow`, then
+    /// they must satisfy all rules and `defaultRequire`. A method that is not upper case is always rejected. Default
+    /// `reject`.
+    #[serde(default)]
+    pub ambiguous_paths: AmbiguousPaths,
     /// Lets CORS preflights (`OPTIONS` with `origin` and `access-control-request-method`) pass without a token, which
     /// browsers never send with them. Default true.
     #[serde(default = "yes")]

@@ -90,7 +90,7 @@ impl Plugin for JwtAuthn {
     }
 
     fn on_tick(&mut self) {
-        let now = clock::monotonic();
+        let now = monotonic();
         let mut period = TICK;
         for remote in self.0.authn.remotes() {
             remote.on_tick(now);
@@ -102,7 +102,7 @@ impl Plugin for JwtAuthn {
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize) {
-        let now = clock::monotonic();
+        let now = monotonic();
         let _ = self.0.authn.remotes().any(|remote| remote.on_answer(token, headers, body, now));
     }
 }
@@ -124,9 +124,11 @@ impl HttpContext for Filter {
             plugin.identify(&[]);
         }
         let request = Request::current(plugin.client_ip);
+        // Method and token are always looked at: all headers cost less than two of them.
+        request.all_headers();
         let now = || Now {
-            wall: clock::wall(),
-            monotonic: if plugin.authn.fetches_keys() { clock::monotonic() } else { Duration::ZERO },
+            wall: clock::wall().unwrap_or(clock::END_OF_TIME),
+            monotonic: if plugin.authn.fetches_keys() { monotonic() } else { Duration::ZERO },
         };
         let decision = plugin.authn.decide(&request, now);
         plugin.metrics.count(&decision.outcome, decision.cache_hit);
@@ -195,6 +197,11 @@ fn take_off(request: &Request, taken: &[&Source]) {
             let _ = REQUEST.remove(name.as_str());
         }
     }
+}
+
+/// A failed clock finds every token and every key set expired.
+fn monotonic() -> Duration {
+    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 /// The plugin's own metrics.

@@ -35,10 +35,12 @@ pub enum Reject {
     JwksUnavailable,
     /// Not a type of token that the provider takes.
     Type,
+    /// Path, authority or method read differently to different servers.
+    Ambiguous,
 }
 
 /// Every label, once.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 16] = [
     "missing",
     "malformed",
     "alg",
@@ -54,6 +56,7 @@ pub const REASONS: [&str; 15] = [
     "too_large",
     "jwks_unavailable",
     "type",
+    "ambiguous",
 ];
 
 impl Reject {
@@ -76,6 +79,7 @@ impl Reject {
             Self::TooLarge => "too_large",
             Self::JwksUnavailable => "jwks_unavailable",
             Self::Type => "type",
+            Self::Ambiguous => "ambiguous",
         }
     }
 
@@ -99,6 +103,9 @@ impl Reject {
             Self::TooLarge => "the token is too large",
             Self::JwksUnavailable => "the keys to check the token with are not available",
             Self::Type => "the type of the token is not accepted",
+            Self::Ambiguous => {
+                "the request is ambiguous: servers may read its path, host or method differently"
+            }
         }
     }
 
@@ -106,7 +113,7 @@ impl Reject {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::Multiple => 400,
+            Self::Multiple | Self::Ambiguous => 400,
             Self::Claims | Self::Scope => 403,
             Self::JwksUnavailable => 503,
             _ => 401,
@@ -118,7 +125,7 @@ impl Reject {
     pub const fn error(self) -> Option<&'static str> {
         match self {
             Self::Missing | Self::JwksUnavailable => None,
-            Self::Multiple => Some("invalid_request"),
+            Self::Multiple | Self::Ambiguous => Some("invalid_request"),
             Self::Claims | Self::Scope => Some("insufficient_scope"),
             _ => Some("invalid_token"),
         }
@@ -128,7 +135,7 @@ impl Reject {
     #[must_use]
     pub const fn progress(self) -> u8 {
         match self {
-            Self::Missing | Self::Multiple | Self::TooLarge | Self::Malformed => 0,
+            Self::Missing | Self::Multiple | Self::TooLarge | Self::Malformed | Self::Ambiguous => 0,
             Self::Issuer => 1,
             Self::Alg => 2,
             Self::Type => 3,
@@ -148,7 +155,7 @@ impl Reject {
 mod tests {
     use super::*;
 
-    const ALL: [Reject; 16] = [
+    const ALL: [Reject; 17] = [
         Reject::Missing,
         Reject::Malformed,
         Reject::Alg,
@@ -165,6 +172,7 @@ mod tests {
         Reject::TooLarge,
         Reject::JwksUnavailable,
         Reject::Type,
+        Reject::Ambiguous,
     ];
 
     #[test]

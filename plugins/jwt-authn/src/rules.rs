@@ -1,8 +1,7 @@
 //! What is required where.
 
 use plugin_kit::config::{At, ConfigError, quoted};
-use plugin_kit::matching::{Condition, Match};
-use plugin_kit::path::is_plain;
+use plugin_kit::matching::{Ambiguity, AmbiguousPaths, FirstMatch, Match};
 use plugin_kit::request::Request;
 
 use crate::claims::Claims;
@@ -15,17 +14,16 @@ use crate::reject::Reject;
 /// What is required where; the first rule that matches counts.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<(Condition, Requirement)>,
-    default: Requirement,
-    /// A token of any provider.
-    strict: Requirement,
+    rules: FirstMatch<Requirement>,
+    /// What an ambiguous request must have; `None`: it is rejected.
+    for_ambiguous: Option<Requirement>,
     bypass_cors_preflight: bool,
     /// Whether a rule might look at a header that is an output.
     pub read_headers: bool,
 }
 
 /// What a request must have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Requirement {
     /// No token is looked for.
     none: bool,
@@ -34,11 +32,11 @@ pub struct Requirement {
     /// Where tokens are looked for, and whose tokens will do there: places in the list of providers.
     pub sources: Vec<(Source, Vec<usize>)>,
     claims: Vec<(Vec<String>, Wanted)>,
-    scopes: Option<Wanted>,
+    scopes: Vec<Wanted>,
 }
 
-/// What will do where there is no valid token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What will do where there is no valid token, the strictest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Otherwise {
     /// Nothing.
     Nothing,
@@ -48,7 +46,7 @@ pub enum Otherwise {
     MissingOrInvalid,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Wanted {
     AnyOf(Vec<String>),
     AllOf(Vec<String>),
@@ -77,28 +75,32 @@ impl Rules {
         }
         let any = config::Requires::default();
         let default = config.default_require.as_ref().unwrap_or(&any);
+        let default = Requirement::compile(default, config).at("defaultRequire")?;
+        let rules = FirstMatch::new(rules, default);
         Ok(Self {
+            for_ambiguous: match config.ambiguous_paths {
+                AmbiguousPaths::Reject => None,
+                AmbiguousPaths::Allow => Some(Requirement::all_of(rules.all())),
+            },
             rules,
-            default: Requirement::compile(default, config).at("defaultRequire")?,
-            strict: Requirement::compile(&any, config)?,
             bypass_cors_preflight: config.bypass_cors_preflight,
             read_headers: config.rules.iter().any(|rule| reads_headers(&rule.matches)),
         })
     }
 
     /// What this request must have; `None`: nothing.
-    #[must_use]
-    pub fn requirement(&self, request: &Request) -> Option<&Requirement> {
-        let found = self.rules.iter().find(|(condition, requirement)| {
-            condition.matches(request) && (!requirement.is_lenient() || is_plain(request.path()))
-        });
-        let requirement = match found {
-            Some((_, requirement)) => requirement,
-            // Such a path may have got past a rule that was meant for it.
-            None if self.default.is_lenient() && !is_plain(request.path()) => &self.strict,
-            None => &self.default,
-        };
-        (!requirement.none).then_some(requirement)
+    ///
+    /// # Errors
+    /// Why the request is rejected as ambiguous.
+    pub fn requirement(&self, request: &Request) -> Result<Option<&Requirement>, Ambiguity> {
+        let requirement =
+            match (self.rules.find_unambiguous(request, |requirement| requirement.none), &self.for_ambiguous)
+            {
+                (Ok(requirement), _) => requirement,
+                (Err(ambiguity), Some(all)) if ambiguity != Ambiguity::Method => all,
+                (Err(ambiguity), _) => return Err(ambiguity),
+            };
+        Ok((!requirement.none).then_some(requirement))
     }
 
     /// Whether a request passes without what it must have.
@@ -184,15 +186,36 @@ impl Requirement {
             sources,
             claims: compile_claims(claims)?,
             scopes: match scopes {
-                Some(scopes) => Some(Wanted::scopes(scopes).at("scopes")?),
-                None => None,
+                Some(scopes) => vec![Wanted::scopes(scopes).at("scopes")?],
+                None => Vec::new(),
             },
         })
     }
 
-    /// Whether it asks for less than a valid token.
-    const fn is_lenient(&self) -> bool {
-        self.none || !matches!(self.otherwise, Otherwise::Nothing)
+    /// What satisfies each of these. Where they accept no provider in common, no token does.
+    fn all_of<'a>(requirements: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all: Option<Self> = None;
+        for requirement in requirements.filter(|requirement| !requirement.none) {
+            let Some(all) = &mut all else {
+                all = Some(requirement.clone());
+                continue;
+            };
+            all.otherwise = all.otherwise.min(requirement.otherwise);
+            all.claims.extend(requirement.claims.iter().cloned());
+            all.scopes.extend(requirement.scopes.iter().cloned());
+            let accepts =
+                |owner: &usize| requirement.sources.iter().any(|(_, owners)| owners.contains(owner));
+            for (_, owners) in &mut all.sources {
+                owners.retain(accepts);
+            }
+        }
+        all.unwrap_or(Self {
+            none: true,
+            otherwise: Otherwise::MissingOrInvalid,
+            sources: Vec::new(),
+            claims: Vec::new(),
+            scopes: Vec::new(),
+        })
     }
 
     /// Whether the claims of a valid token will do.
@@ -205,11 +228,12 @@ impl Requirement {
                 return Err(Insufficient { reject: Reject::Claims, scope: None });
             }
         }
-        match &self.scopes {
-            Some(wanted) if !wanted.is_in(&scopes(&claims.all)) => {
+        let scopes = scopes(&claims.all);
+        match self.scopes.iter().find(|wanted| !wanted.is_in(&scopes)) {
+            Some(wanted) => {
                 Err(Insufficient { reject: Reject::Scope, scope: Some(wanted.items().join(" ")) })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -284,9 +308,13 @@ mod tests {
         Rules::compile(&plugin_kit::config::parse(config.as_bytes()).unwrap()).unwrap()
     }
 
+    fn request(path: &str) -> Request {
+        Request::detached(&[(":path", path.as_bytes()), (":method", b"GET"), (":authority", b"a")])
+    }
+
     fn providers(rules: &Rules, path: &str) -> Option<Vec<usize>> {
-        let request = Request::detached(&[(":path", path.as_bytes()), (":method", b"GET")]);
-        let requirement = rules.requirement(&request)?;
+        let request = request(path);
+        let requirement = rules.requirement(&request).unwrap()?;
         let mut providers: Vec<usize> =
             requirement.sources.iter().flat_map(|(_, owners)| owners.iter().copied()).collect();
         providers.dedup();
@@ -303,7 +331,7 @@ mod tests {
                "defaultRequire": {"anyOf": ["two", "one"]}"#,
         );
         assert_eq!(providers(&rules, "/healthz"), None);
-        assert_eq!(providers(&rules, "/healthz?access_token=x#y"), None);
+        assert_eq!(providers(&rules, "/healthz?access_token=x"), None);
         assert_eq!(providers(&rules, "/a/b"), Some(vec![1]));
         assert_eq!(providers(&rules, "/other"), Some(vec![1, 0]));
     }
@@ -313,8 +341,33 @@ mod tests {
         assert_eq!(providers(&rules(r#""rules": []"#), "/"), Some(vec![0, 1]));
     }
 
+    const AMBIGUOUS: [&str; 22] = [
+        "//admin",
+        "/../admin",
+        "/..",
+        "/./x",
+        "/.",
+        "/%2e%2e/admin",
+        "/.%2E/admin",
+        "/%2fadmin",
+        "/..%2Fadmin",
+        "/%5cadmin",
+        "/..%5Cadmin",
+        "/\\admin",
+        "/x;a=b",
+        "/..;/admin",
+        "/%3b/x",
+        "/%252e%252e/admin",
+        "/%252fadmin",
+        "/%00",
+        "/x%0a",
+        "/\u{1}",
+        "/%25%32%65",
+        "/%c0%ae%c0%ae/admin",
+    ];
+
     #[test]
-    fn an_odd_path_is_never_meant_by_a_rule_that_asks_for_less() {
+    fn an_ambiguous_path_is_rejected_where_paths_decide() {
         let rules = rules(
             r#""rules": [
                 {"match": {"paths": [{"prefix": "/public"}]}, "requires": {"none": true}},
@@ -322,48 +375,66 @@ mod tests {
         );
         assert_eq!(providers(&rules, "/public/x%20y/%c3%a9?next=//a/../b;c%2f"), None);
         assert_eq!(providers(&rules, "/soft/a"), Some(vec![1]));
-        for odd in [
-            "//admin",
-            "/../admin",
-            "/..",
-            "/./x",
-            "/.",
-            "/%2e%2e/admin",
-            "/.%2E/admin",
-            "/%2fadmin",
-            "/..%2Fadmin",
-            "/%5cadmin",
-            "/..%5Cadmin",
-            "/\\admin",
-            "/x;a=b",
-            "/..;/admin",
-            "/%3b/x",
-            "/%61dmin",
-            "/%252e%252e/admin",
-            "/%252fadmin",
-            "/%00",
-            "/x%0a",
-            "/\u{1}",
-            "/%25%32%65",
+        for prefix in ["/public", "/soft", ""] {
+            for path in AMBIGUOUS {
+                let request = request(&format!("{prefix}{path}"));
+                assert!(rules.requirement(&request).is_err(), "{prefix}{path}");
+            }
+        }
+        for path in ["/Public/x", "/%70ublic", "/SOFT", "admin", ""] {
+            assert!(rules.requirement(&request(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_path_is_any_other_where_one_requirement_covers_all_paths() {
+        for config in [
+            r#""rules": []"#,
+            r#""rules": [{"match": {"headers": [{"name": "x-a", "present": true}]}, "requires": {"none": true}}]"#,
         ] {
-            for prefix in ["/public", "/soft"] {
-                assert_eq!(providers(&rules, &format!("{prefix}{odd}")), Some(vec![0, 1]), "{prefix}{odd}");
+            let rules = rules(config);
+            for path in AMBIGUOUS {
+                assert_eq!(providers(&rules, path), Some(vec![0, 1]), "{config} {path}");
             }
         }
     }
 
     #[test]
-    fn an_odd_path_has_no_lenient_default() {
-        let rules = rules(
-            r#""rules": [{"match": {"paths": [{"prefix": "/admin"}]}, "requires": {"provider": "one"}}],
-               "defaultRequire": {"none": true}"#,
-        );
-        assert_eq!(providers(&rules, "/other"), None);
-        assert_eq!(providers(&rules, "/admin/.."), Some(vec![0]));
-        for odd in
-            ["//admin", "/x/..;/admin", "/%61dmin", "/x/%2e%2e/admin", "/x%2f..%2fadmin", "admin", "", "*"]
-        {
-            assert_eq!(providers(&rules, odd), Some(vec![0, 1]), "{odd}");
+    fn an_ambiguous_path_that_is_allowed_must_satisfy_every_rule_and_the_default() {
+        let config = |default: &str| {
+            format!(
+                r#""ambiguousPaths": "allow", "defaultRequire": {default}, "rules": [
+                    {{"match": {{"paths": [{{"prefix": "/public"}}]}}, "requires": {{"none": true}}}},
+                    {{"match": {{"paths": [{{"prefix": "/soft"}}]}}, "requires": {{"allowMissing": true}}}},
+                    {{"match": {{"paths": [{{"prefix": "/admin"}}]}}, "requires":
+                        {{"provider": "one", "claims": [{{"claim": "role", "anyOf": ["admin"]}}]}}}},
+                    {{"match": {{"paths": [{{"prefix": "/orders"}}]}}, "requires": {{"scopes": {{"allOf": ["a"]}}}}}}]"#
+            )
+        };
+        let all = rules(&config(r#"{"scopes": {"allOf": ["b"]}}"#));
+        let request = request("//admin");
+        let requirement = all.requirement(&request).unwrap().unwrap();
+        assert_eq!(requirement.otherwise, Otherwise::Nothing);
+        assert_eq!(providers(&all, "//admin"), Some(vec![0]));
+        for (claims, expected) in [
+            (r#"{"role": "admin", "scope": "a b"}"#, Ok(())),
+            (r#"{"role": "user", "scope": "a b"}"#, Err(Reject::Claims)),
+            (r#"{"role": "admin", "scope": "b"}"#, Err(Reject::Scope)),
+            (r#"{"role": "admin", "scope": "a"}"#, Err(Reject::Scope)),
+        ] {
+            let claims = Claims::read(json::parse(claims.as_bytes(), 8).unwrap()).unwrap();
+            let checked = requirement.check(&claims).map_err(|insufficient| insufficient.reject);
+            assert_eq!(checked, expected, "{claims:?}");
+        }
+        let none_in_common = rules(&config(r#"{"provider": "two"}"#));
+        assert_eq!(providers(&none_in_common, "//admin"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_method_that_is_not_upper_case_is_rejected_whatever_the_rules() {
+        for config in [r#""rules": []"#, r#""ambiguousPaths": "allow""#] {
+            let request = Request::detached(&[(":path", b"/"), (":method", b"post"), (":authority", b"a")]);
+            assert_eq!(rules(config).requirement(&request).unwrap_err(), Ambiguity::Method, "{config}");
         }
     }
 
@@ -386,7 +457,8 @@ mod tests {
                 "claims": [{"claim": "realm_access.roles", "anyOf": ["admin", "root"]}, {"claimPath": ["a.b"], "allOf": ["1", "true"]}],
                 "scopes": {"allOf": ["read", "write"]}}}]"#,
         );
-        let requirement = rules.requirement(&Request::detached(&[(":path", b"/")])).unwrap();
+        let request = request("/");
+        let requirement = rules.requirement(&request).unwrap().unwrap();
         let check = |claims: &str| {
             let claims = Claims::read(json::parse(claims.as_bytes(), 8).unwrap()).unwrap();
             requirement.check(&claims).map_err(|insufficient| insufficient.reject)
@@ -428,7 +500,8 @@ mod tests {
     #[test]
     fn a_place_is_looked_at_once_for_all_its_providers() {
         let rules = rules(r#""rules": []"#);
-        let requirement = rules.requirement(&Request::detached(&[])).unwrap();
+        let request = request("/");
+        let requirement = rules.requirement(&request).unwrap().unwrap();
         let owners: Vec<&[usize]> = requirement.sources.iter().map(|(_, owners)| owners.as_slice()).collect();
         assert_eq!(owners, [&[0][..], &[0], &[1]]);
     }

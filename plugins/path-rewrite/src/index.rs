@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use plugin_kit::matching::PathCondition;
+use plugin_kit::matching::{PathCondition, PathShape};
 use plugin_kit::pattern::{Pattern, Set};
 
 /// Fewer are asked one by one: a look-up costs more.
@@ -23,11 +23,11 @@ pub enum Key<'a> {
 impl<'a> Key<'a> {
     /// The key of a condition that has one.
     pub fn of(condition: &'a PathCondition) -> Option<Self> {
-        match condition {
-            PathCondition::Exact(path) => Some(Self::Exact(path)),
-            PathCondition::Prefix(prefix) => Some(Self::Prefix(prefix)),
-            PathCondition::Regex(pattern) => Some(Self::Pattern(pattern)),
-            PathCondition::StringPrefix(_) | PathCondition::Suffix(_) | PathCondition::Template(_) => None,
+        match condition.case_sensitive()? {
+            PathShape::Exact(path) => Some(Self::Exact(path)),
+            PathShape::Prefix(prefix) => Some(Self::Prefix(prefix)),
+            PathShape::Regex(pattern) => Some(Self::Pattern(pattern)),
+            PathShape::StringPrefix(_) | PathShape::Suffix(_) | PathShape::Template(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::header_ops::{FilledEdits, HeaderEdits};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::hostcalls::Bytes;
-use plugin_kit::matching::{Captures, Condition};
+use plugin_kit::matching::{Captures, Condition, Spellings};
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
@@ -192,7 +192,7 @@ impl CompiledRule {
         if given.len() > 1 {
             return Err(ConfigError::new(format!("{} exclude each other", given.join(" and "))));
         }
-        let condition = rule.matches.compile_with(max_regex_bytes).at("match")?;
+        let condition = rule.matches.compile_with(max_regex_bytes, Spellings::Ignored).at("match")?;
         let caught = condition.capture_names();
         let action = match (&rule.rewrite, &rule.redirect, &rule.respond) {
             (Some(rewrite), _, _) => {

@@ -491,8 +491,8 @@ impl Compiled {
         let nanos =
             |time: Duration| time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into());
         Now {
-            monotonic: nanos(clock::monotonic()),
-            wall: if self.limits.needs_wall_clock { nanos(clock::wall()) } else { 0 },
+            monotonic: nanos(clock::monotonic().unwrap_or_default()),
+            wall: if self.limits.needs_wall_clock { nanos(clock::wall().unwrap_or_default()) } else { 0 },
         }
     }
 

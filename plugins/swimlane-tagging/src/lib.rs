@@ -14,6 +14,7 @@ mod vary;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use log::{info, warn};
 use plugin_kit::client_ip::ClientIp;
@@ -35,7 +36,7 @@ use crate::lane::{Lane, Lanes};
 const NAME: &str = "swimlane-tagging";
 /// `%FILTER_STATE(wasm.swimlane:PLAIN)%` in access logs.
 const FILTER_STATE: &str = "swimlane";
-const WORLD: World = World { now: clock::wall, random: random::bits, uuid: random::uuid };
+const WORLD: World = World { now: wall, random: random::bits, uuid: random::uuid };
 
 /// The plugin: its compiled configuration, shared by all requests.
 pub struct SwimlaneTagging(Rc<Compiled>);
@@ -151,9 +152,9 @@ impl HttpContext for Filter {
         let request = Request::current(plugin.client_ip);
         let direction = plugin.direction();
         let decision = match (direction, &plugin.mesh) {
-            (Direction::Outbound, Some(sidecar)) => plugin
-                .decider
-                .outgoing(&request, WORLD, || sidecar.correlation.recall(&request, clock::monotonic())),
+            (Direction::Outbound, Some(sidecar)) => {
+                plugin.decider.outgoing(&request, WORLD, || sidecar.correlation.recall(&request, monotonic()))
+            }
             _ => plugin.decider.incoming(&request, WORLD),
         };
         plugin.metrics.count(&decision);
@@ -170,7 +171,7 @@ impl HttpContext for Filter {
             && let (Some(sidecar), Some(lane)) = (&plugin.mesh, decision.lane)
         {
             let name = plugin.decider.lanes.name(lane);
-            let remembered = sidecar.correlation.remember(&request, name, clock::monotonic());
+            let remembered = sidecar.correlation.remember(&request, name, monotonic());
             plugin.metrics.conflicts.add(remembered.conflicts);
             plugin.metrics.lost.add(remembered.lost);
         }
@@ -184,6 +185,16 @@ impl HttpContext for Filter {
         }
         Action::Continue
     }
+}
+
+/// Without a clock a ramp is where it starts.
+fn wall() -> Duration {
+    clock::wall().unwrap_or_default()
+}
+
+/// Without a clock every remembered lane has expired.
+fn monotonic() -> Duration {
+    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 /// Answers a request that goes no further: 403, or 400.

@@ -331,7 +331,7 @@ mod mesh {
         envoy.exchange(entering.header("x-request-id", request_id), Response::new(200));
         for (name, value) in [
             ("traceparent", TRACE),
-            ("traceparent", "00-0AF7651916CD43DD8448EB211C80319C-0000000000000001-00"),
+            ("traceparent", "cc-0af7651916cd43dd8448eb211c80319c-0000000000000001-00-more"),
             ("b3", "0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1"),
             ("x-b3-traceid", "0af7651916cd43dd8448eb211c80319c"),
             ("x-request-id", request_id),

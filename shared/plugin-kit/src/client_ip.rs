@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use log::warn;
+
 use crate::config::{At, ConfigError};
+use crate::property;
 use crate::request::Request;
 
 /// How a plugin finds the address of the client. What `clientIp` means is said once per plugin.
@@ -66,10 +69,11 @@ impl ClientIp {
         Ok(self)
     }
 
-    /// The client's address; `None` where there is none, or not enough of `x-forwarded-for`.
+    /// The client's address; `None` where there is none, or where `x-forwarded-for` has too few entries or no address at
+    /// the trusted place.
     pub(crate) fn find(&self, request: &Request) -> Option<IpAddr> {
         let address = match self.source {
-            ClientIpSource::Envoy => peer(&request.property(&["source", "address"])?)?,
+            ClientIpSource::Envoy => return peer_of(request),
             ClientIpSource::XForwardedFor => {
                 let all = request.joined_header("x-forwarded-for")?;
                 let hops = usize::from(self.trusted_hops).checked_sub(1)?;
@@ -79,6 +83,18 @@ impl ClientIp {
         Some(address.to_canonical())
     }
 
+    /// Logs a warning where a client can choose the address by which something is decided: with `source: envoy`, on a
+    /// proxy that takes `source.address` from `x-forwarded-for`. Call it at configure time, and only where the address
+    /// decides.
+    pub fn warn_if_forgeable(&self) {
+        if self.source == ClientIpSource::Envoy && is_forgeable(node_type().as_deref(), direction()) {
+            warn!(
+                "clientIp: on a sidecar or waypoint, source.address is the last entry of x-forwarded-for, which a \
+                 client can write; decide by it only behind a gateway that sets the header"
+            );
+        }
+    }
+
     /// The part of an address that makes a key.
     #[must_use]
     pub fn key(&self, address: IpAddr) -> String {
@@ -86,6 +102,32 @@ impl ClientIp {
             IpAddr::V4(address) => dotted(address),
             IpAddr::V6(address) => address.to_string(),
         }
+    }
+}
+
+/// The peer's address as Envoy has it.
+pub(crate) fn peer_of(request: &Request) -> Option<IpAddr> {
+    Some(peer(&request.property(&["source", "address"])?)?.to_canonical())
+}
+
+/// `sidecar`, `router` or `waypoint`: the first part of the node id that Istio gives a proxy.
+fn node_type() -> Option<String> {
+    let id = property::get_str(&["xds", "node", "id"])?;
+    id.split_once('~').map(|(kind, _)| kind.to_owned())
+}
+
+/// Of the listener: 1 is inbound, 2 outbound (`envoy.config.core.v3.TrafficDirection`).
+fn direction() -> Option<i64> {
+    property::get_i64(&["xds", "listener_direction"])
+}
+
+/// Istio sets `use_remote_address: false` on inbound listeners of sidecars and on waypoints.
+fn is_forgeable(node_type: Option<&str>, direction: Option<i64>) -> bool {
+    const OUTBOUND: i64 = 2;
+    match node_type {
+        Some("waypoint") => true,
+        Some("sidecar") => direction != Some(OUTBOUND),
+        _ => false,
     }
 }
 
@@ -178,6 +220,32 @@ mod tests {
         assert_eq!(forwarded(&lines, 4), None);
         assert_eq!(forwarded(&[b"[2001:db8::1]:1234"], 1).as_deref(), Some("2001:db8::1"));
         assert_eq!(forwarded(&[b"\xff"], 1), None);
+    }
+
+    #[test]
+    fn without_a_usable_entry_the_key_is_the_peers_address() {
+        for line in [&b"garbage"[..], b"2.2.2.2, garbage", b"", b"\xff"] {
+            let rule = ClientIp { source: ClientIpSource::XForwardedFor, ..ClientIp::default() };
+            let request = Request::detached(&[("x-forwarded-for", line)])
+                .with_property("source.address", b"10.0.0.9:80")
+                .with_client_ip(rule);
+            assert_eq!(request.client_ip(), None, "{line:?}");
+            assert_eq!(request.client_ip_key().as_deref(), Some("10.0.0.9"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_can_forge_its_address_on_inbound_sidecars_and_waypoints() {
+        for (node_type, direction, forgeable) in [
+            (Some("sidecar"), Some(1), true),
+            (Some("sidecar"), None, true),
+            (Some("sidecar"), Some(2), false),
+            (Some("waypoint"), Some(2), true),
+            (Some("router"), Some(2), false),
+            (None, Some(1), false),
+        ] {
+            assert_eq!(is_forgeable(node_type, direction), forgeable, "{node_type:?} {direction:?}");
+        }
     }
 
     #[test]

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use crate::hostcalls;
 
-/// Wall-clock time since the Unix epoch. It may step; use it for dates, not for measuring.
+/// Later than every expiry: the time to take where a clock fails and what has not expired would be let through.
+pub const END_OF_TIME: Duration = Duration::MAX;
+
+/// Wall-clock time since the Unix epoch. It may step; use it for dates, not for measuring. `None` where the clock fails.
 #[must_use]
-pub fn wall() -> Duration {
-    hostcalls::wall_clock()
+pub fn wall() -> Option<Duration> {
+    hostcalls::wall_clock().ok()
 }
 
-/// Time since an arbitrary start that never goes back and is the same for every worker of one proxy.
+/// Time since an arbitrary start that never goes back and is the same for every worker of one proxy. `None` where the
+/// clock fails.
 #[must_use]
-pub fn monotonic() -> Duration {
-    hostcalls::monotonic_clock()
+pub fn monotonic() -> Option<Duration> {
+    hostcalls::monotonic_clock().ok()
 }
 
 /// How a time is written.

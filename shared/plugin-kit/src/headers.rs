@@ -14,6 +14,8 @@ use crate::pairs::Pairs;
 pub const REQUEST: Headers = Headers(MapType::HttpRequestHeaders);
 /// The response's headers; readable and writable from `on_http_response_headers` on.
 pub const RESPONSE: Headers = Headers(MapType::HttpResponseHeaders);
+/// The request's trailers; readable and writable in `on_http_request_trailers` only.
+pub const REQUEST_TRAILERS: Headers = Headers(MapType::HttpRequestTrailers);
 /// The headers of the answer to an HTTP call; readable in `on_http_call_response` only.
 pub const CALL_RESPONSE: Headers = Headers(MapType::HttpCallResponseHeaders);
 
@@ -113,6 +115,12 @@ impl HeaderName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is `host`, which Envoy keeps as `:authority`.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        *self.0 == *"host"
     }
 }
 

@@ -188,20 +188,20 @@ pub fn log_level() -> LogLevel {
     }
 }
 
-/// Wall-clock time since the Unix epoch; zero should the host have no clock.
-pub fn wall_clock() -> Duration {
+/// Wall-clock time since the Unix epoch.
+pub fn wall_clock() -> HostResult<Duration> {
     let mut nanos = 0;
     // SAFETY: the pointer is to a local.
-    let code = unsafe { proxy_get_current_time_nanoseconds(&mut nanos) };
-    if code == 0 { Duration::from_nanos(nanos) } else { Duration::ZERO }
+    check(unsafe { proxy_get_current_time_nanoseconds(&mut nanos) })?;
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// Time since an arbitrary start that is the same for every worker of one proxy (WASI clock 1).
-pub fn monotonic_clock() -> Duration {
+pub fn monotonic_clock() -> HostResult<Duration> {
     let mut nanos = 0;
     // SAFETY: the pointer is to a local.
-    let code = unsafe { clock_time_get(1, 1, &mut nanos) };
-    if code == 0 { Duration::from_nanos(nanos) } else { Duration::ZERO }
+    check(unsafe { clock_time_get(1, 1, &mut nanos) })?;
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// Fills `buffer` from the host's source of randomness.

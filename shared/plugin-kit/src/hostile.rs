@@ -99,7 +99,7 @@ pub fn path_template(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(halves.next().unwrap_or_default());
     let path = halves.next().unwrap_or_default();
     let Ok(template) = PathTemplate::new(&text) else { return true };
-    let Some(values) = template.capture(path) else { return true };
+    let Some(values) = template.capture(path, false) else { return true };
     let mut values = values.into_iter();
     let filled: Vec<Vec<u8>> = text
         .split('/')

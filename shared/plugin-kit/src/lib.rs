@@ -19,7 +19,6 @@ pub mod hostile;
 pub mod matching;
 pub mod metrics;
 pub mod pairs;
-pub mod path;
 pub mod pattern;
 pub mod percent;
 mod plugin;

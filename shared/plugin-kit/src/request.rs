@@ -8,7 +8,7 @@ use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::client_ip::ClientIp;
+use crate::client_ip::{self, ClientIp};
 use crate::cookies::cookies;
 use crate::headers::REQUEST;
 use crate::hostcalls::Bytes;
@@ -80,13 +80,19 @@ impl Request {
         query::first(self.query()?, name.as_bytes())
     }
 
-    /// `:authority` in lower case, without port and trailing dot.
-    pub fn host(&self) -> &[u8] {
-        self.host.get_or_init(|| host_of(&self.read(":authority")))
+    /// `:authority` as it is. Empty where there is none.
+    pub fn authority(&self) -> Rc<[u8]> {
+        self.header(":authority").unwrap_or_default()
     }
 
-    /// The first line of a header.
+    /// `:authority` in lower case, without port and trailing dot.
+    pub fn host(&self) -> &[u8] {
+        self.host.get_or_init(|| host_of(&self.authority()))
+    }
+
+    /// The first line of a header. `host` is `:authority` in every look-up: Envoy lists it under that name only.
     pub fn header(&self, name: &str) -> Option<Rc<[u8]>> {
+        let name = listed(name);
         if let Some(pairs) = self.pairs.get() {
             return pairs.iter().find(|(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value.into());
         }
@@ -100,6 +106,7 @@ impl Request {
 
     /// Every line of a header joined by commas, as lists are (RFC 9110, section 5.3), for one hostcall.
     pub fn joined_header(&self, name: &str) -> Option<Bytes> {
+        let name = listed(name);
         if self.pairs.get().is_none() {
             return self.property(&["request", "headers", name]);
         }
@@ -121,6 +128,7 @@ impl Request {
 
     /// Every line of a header, in order.
     pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let name = listed(name);
         self.all_headers().iter().filter(move |(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value)
     }
 
@@ -153,9 +161,11 @@ impl Request {
         *self.client_ip.get_or_init(|| self.client_ip_rule.find(self))
     }
 
-    /// The client's address as a key, masked as the `clientIp` rule says.
+    /// The client's address as a key, masked as the `clientIp` rule says. Where `x-forwarded-for` has no address at the
+    /// trusted place, the peer's address is the key: no client gets rid of its key by what it writes there.
     pub fn client_ip_key(&self) -> Option<String> {
-        Some(self.client_ip_rule.key(self.client_ip()?))
+        let address = self.client_ip().or_else(|| client_ip::peer_of(self))?;
+        Some(self.client_ip_rule.key(address))
     }
 
     /// A property, its path joined by dots for detached requests.
@@ -173,6 +183,11 @@ impl Request {
         }
         REQUEST.get(pseudo).unwrap_or_default()
     }
+}
+
+/// The name under which the header map lists a header.
+fn listed(name: &str) -> &str {
+    if name == "host" { ":authority" } else { name }
 }
 
 /// Cuts port and trailing dot off an authority and lower-cases it; `[::1]:80` gives `[::1]`.
@@ -201,6 +216,15 @@ mod tests {
         ] {
             assert_eq!(host_of(authority.as_bytes()), host.as_bytes(), "{authority}");
         }
+    }
+
+    #[test]
+    fn host_is_the_authority_in_every_look_up() {
+        let request = Request::detached(&[(":authority", b"Shop:80")]);
+        assert_eq!(request.header("host").as_deref(), Some(&b"Shop:80"[..]));
+        assert_eq!(request.joined_header("host").as_deref(), Some(&b"Shop:80"[..]));
+        assert!(request.any_header_line("host", |line| line == b"Shop:80"));
+        assert_eq!(request.header_lines("host").collect::<Vec<_>>(), [b"Shop:80"]);
     }
 
     #[test]

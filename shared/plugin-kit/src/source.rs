@@ -26,7 +26,7 @@ pub enum Source {
     Query(String),
     /// `claim:PATH`: a claim that jwt-authn, or Envoy's own `jwt_authn`, verified; dots nest.
     Claim(Vec<String>),
-    /// `property:a.b.c`: a property that is text.
+    /// `property:a."b.c".d`: a property that is a string.
     Property(Vec<String>),
     /// `env:NAME` (read at configure time) and `literal:TEXT`.
     Literal(Bytes),
@@ -74,7 +74,7 @@ impl Source {
             Some(("cookie", name)) => wrong(format!("{} is not the name of a cookie", quoted(name))),
             Some(("query", name)) => Ok(Self::Query(name.to_owned())),
             Some(("claim", path)) => Ok(Self::Claim(path.split('.').map(str::to_owned).collect())),
-            Some(("property", path)) => Ok(Self::Property(path.split('.').map(str::to_owned).collect())),
+            Some(("property", path)) => property_path(path).map(Self::Property),
             Some(("env", name)) => Ok(Self::Literal(environment(name))),
             Some(("literal", text)) => Ok(Self::Literal(text.as_bytes().to_vec())),
             Some(("pathSegment", number)) => match number.parse() {
@@ -96,8 +96,7 @@ impl Source {
             Self::Claim(path) => claims::get(request, path)?,
             Self::Property(path) => property(request, path)?,
             Self::Literal(text) => owned(text),
-            Self::Path => owned(request.path()),
-            Self::PathSegment(number) => owned(request.path().split(|&byte| byte == b'/').nth(*number)?),
+            Self::Path | Self::PathSegment(_) => owned(self.part_of(request.path())?),
             Self::Host => owned(request.host()),
             Self::Method => header(":method")?,
             Self::Scheme => header(":scheme")?,
@@ -106,6 +105,34 @@ impl Source {
             Self::TraceId => trace_id(request)?,
         };
         (!value.is_empty()).then_some(value)
+    }
+}
+
+impl Source {
+    /// Whether the value is a part of what decides where a request goes: path, host or method.
+    #[must_use]
+    pub fn is_target(&self) -> bool {
+        match self {
+            Self::Host | Self::Method => true,
+            Self::Header(name) => name.is_host(),
+            other => other.is_part_of_path(),
+        }
+    }
+
+    /// Whether the value is the path or one of its segments.
+    #[must_use]
+    pub const fn is_part_of_path(&self) -> bool {
+        matches!(self, Self::Path | Self::PathSegment(_))
+    }
+
+    /// The value of [`Source::is_part_of_path`] if the request's path were `path`.
+    pub(crate) fn part_of<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let part = match self {
+            Self::Path => path,
+            Self::PathSegment(number) => path.split(|&byte| byte == b'/').nth(*number)?,
+            _ => return None,
+        };
+        (!part.is_empty()).then_some(part)
     }
 }
 
@@ -119,27 +146,66 @@ fn environment(name: &str) -> Bytes {
     std::env::var(name).unwrap_or_default().into_bytes()
 }
 
+/// The keys of `a.b."c.d"`: separated by dots, quoted where a key has dots itself.
+fn property_path(text: &str) -> Result<Vec<String>, ConfigError> {
+    let invalid = |reason: &str| Err(ConfigError::new(format!("property {} {reason}", quoted(text))));
+    let mut keys = Vec::new();
+    let mut rest = text;
+    loop {
+        let (key, after) = match rest.strip_prefix('"') {
+            Some(inside) => match inside.split_once('"') {
+                Some(split) => split,
+                None => return invalid("has no closing quote"),
+            },
+            None => rest.split_at_checked(rest.find('.').unwrap_or(rest.len())).unwrap_or((rest, "")),
+        };
+        if key.is_empty() || key.contains(['"', '\0']) {
+            return invalid("must be keys separated by dots; quote a key that contains a dot");
+        }
+        keys.push(key.to_owned());
+        rest = match after.strip_prefix('.') {
+            Some(rest) => rest,
+            None if after.is_empty() => return Ok(keys),
+            None => return invalid("needs a dot after a quoted key"),
+        };
+    }
+}
+
 fn property(request: &Request, path: &[String]) -> Option<Bytes> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     request.property(&path)
 }
 
-/// The trace id of `traceparent` (W3C Trace Context), `b3`, or `x-b3-traceid`.
+/// The trace id of `traceparent`, `b3` or `x-b3-traceid`, in lower case.
 fn trace_id(request: &Request) -> Option<Bytes> {
-    let hex = |id: &[u8], lengths: &[usize]| {
-        let valid = lengths.contains(&id.len())
+    let b3 = |header: &str| {
+        let value = request.header(header)?;
+        let id = value.split(|&byte| byte == b'-').next()?;
+        let valid = matches!(id.len(), 16 | 32)
             && id.iter().all(u8::is_ascii_hexdigit)
             && id.iter().any(|&digit| digit != b'0');
         valid.then(|| id.to_ascii_lowercase())
     };
-    let part = |header: &str, number: usize| {
-        let value = request.header(header)?;
-        value.split(|&byte| byte == b'-').nth(number).map(<[u8]>::to_vec)
+    let w3c = || w3c_trace_id(&request.header("traceparent")?).map(<[u8]>::to_vec);
+    w3c().or_else(|| b3("b3")).or_else(|| b3("x-b3-traceid"))
+}
+
+/// The trace id of a valid `traceparent` (W3C Trace Context, sections 3.2.2 and 4.3: a higher version may have more
+/// fields).
+fn w3c_trace_id(traceparent: &[u8]) -> Option<&[u8]> {
+    let mut fields = traceparent.split(|&byte| byte == b'-');
+    let (version, trace, parent, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let is_hex = |field: &[u8], length: usize| {
+        field.len() == length && field.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
     };
-    part("traceparent", 1)
-        .and_then(|id| hex(&id, &[32]))
-        .or_else(|| part("b3", 0).and_then(|id| hex(&id, &[16, 32])))
-        .or_else(|| part("x-b3-traceid", 0).and_then(|id| hex(&id, &[16, 32])))
+    let is_id = |id: &[u8], length: usize| is_hex(id, length) && id.iter().any(|&digit| digit != b'0');
+    let valid = is_hex(version, 2)
+        && version != b"ff"
+        && (version != b"00" || fields.next().is_none())
+        && is_id(trace, 32)
+        && is_id(parent, 16)
+        && is_hex(flags, 2);
+    valid.then_some(trace)
 }
 
 /// One value source or a list of them, as a configuration writes it; of a list the first that yields a value counts.
@@ -229,7 +295,7 @@ mod tests {
             ("x-empty", b""),
             ("cookie", b"uid=9"),
             ("x-request-id", b"r-1"),
-            ("traceparent", b"00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         ])
         .with_property("source.address", b"10.0.0.1:80")
         .with_property("xds.node.metadata.LABELS.app", b"shop")
@@ -261,6 +327,18 @@ mod tests {
     }
 
     #[test]
+    fn a_property_key_with_dots_is_quoted() {
+        for (source, path) in [
+            ("property:a.b.c", vec!["a", "b", "c"]),
+            ("property:LABELS.\"app.kubernetes.io/name\"", vec!["LABELS", "app.kubernetes.io/name"]),
+            ("property:\"a.b\".c", vec!["a.b", "c"]),
+        ] {
+            let path = path.into_iter().map(str::to_owned).collect();
+            assert_eq!(Source::new(source).unwrap(), Source::Property(path), "{source}");
+        }
+    }
+
+    #[test]
     fn an_empty_value_is_none() {
         for source in [
             "header:x-empty",
@@ -277,16 +355,25 @@ mod tests {
 
     #[test]
     fn a_trace_id_is_taken_only_when_valid() {
+        const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
         for (header, value, expected) in [
-            ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
-            ("traceparent", "junk", None),
-            (
-                "b3",
-                "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
-                Some("80f198ee56343ba864fe8b2a57d3eff7"),
-            ),
-            ("b3", "0", None),
-            ("x-b3-traceid", "463ac35c9f6413ad", Some("463ac35c9f6413ad")),
+            ("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"), Some(TRACE)),
+            ("traceparent", format!("cc-{TRACE}-00f067aa0ba902b7-01"), Some(TRACE)),
+            ("traceparent", format!("cc-{TRACE}-00f067aa0ba902b7-01-more-fields"), Some(TRACE)),
+            ("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01-more"), None),
+            ("traceparent", format!("ff-{TRACE}-00f067aa0ba902b7-01"), None),
+            ("traceparent", format!("zz-{TRACE}-00f067aa0ba902b7-01"), None),
+            ("traceparent", format!("0-{TRACE}-00f067aa0ba902b7-01"), None),
+            ("traceparent", format!("00-{TRACE}"), None),
+            ("traceparent", format!("00-{TRACE}-00f067aa0ba902b7"), None),
+            ("traceparent", format!("00-{TRACE}-0000000000000000-01"), None),
+            ("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-0g"), None),
+            ("traceparent", format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()), None),
+            ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01".into(), None),
+            ("traceparent", "junk".into(), None),
+            ("b3", format!("{}-e457b5a2e4d86bd1-1", TRACE.to_uppercase()), Some(TRACE)),
+            ("b3", "0".into(), None),
+            ("x-b3-traceid", "463ac35c9f6413ad".into(), Some("463ac35c9f6413ad")),
         ] {
             let request = Request::detached(&[(header, value.as_bytes())]);
             let found = Source::TraceId.value(&request).map(|value| String::from_utf8(value).unwrap());
@@ -310,6 +397,12 @@ mod tests {
             ("header:", "\"header\" needs a name after the colon"),
             ("header:a b", "\"a b\" is not the name of a header"),
             ("pathSegment:0", "pathSegment counts from 1, \"0\" is not such a number"),
+            (
+                "property:a..b",
+                "property \"a..b\" must be keys separated by dots; quote a key that contains a dot",
+            ),
+            ("property:a.\"b", "property \"a.\"b\" has no closing quote"),
+            ("property:a.\"b\"c", "property \"a.\"b\"c\" needs a dot after a quoted key"),
         ] {
             let failed = Source::new(source).unwrap_err().to_string();
             assert!(failed.starts_with(message), "{failed}");

@@ -212,7 +212,9 @@ impl Template {
                 Part::Text(text) => filled.extend(text),
                 Part::Value { value, default } => {
                     let value = match value {
-                        Value::Now(format) => Cow::Owned(format.write(clock::wall()).into_bytes()),
+                        Value::Now(format) => {
+                            Cow::Owned(format.write(clock::wall().unwrap_or_default()).into_bytes())
+                        }
                         Value::Capture(name) => Cow::Borrowed(captures.get(name)),
                         known => Cow::Owned(known.get(request, captures)),
                     };

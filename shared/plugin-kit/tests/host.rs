@@ -201,14 +201,17 @@ fn an_answer_without_headers_is_a_reset() {
 #[test]
 fn clocks_and_randomness_come_from_the_host() {
     let envoy = Envoy::without_plugin();
-    let before = envoy.within(|| (clock::wall(), clock::monotonic()));
+    let clocks = || (clock::wall().unwrap(), clock::monotonic().unwrap());
+    let before = envoy.within(clocks);
     envoy.advance(Duration::from_secs(5));
-    let after = envoy.within(|| (clock::wall(), clock::monotonic()));
+    let after = envoy.within(clocks);
     assert_eq!((after.0 - before.0, after.1 - before.1), (Duration::from_secs(5), Duration::from_secs(5)));
     envoy.set_wall_clock(Duration::ZERO);
-    assert!(envoy.within(clock::monotonic) >= after.1, "a step of the wall clock does not turn time back");
+    assert!(envoy.within(clocks).1 >= after.1, "a step of the wall clock does not turn time back");
     let (one, other) = envoy.within(|| (random::uuid().unwrap(), random::uuid().unwrap()));
     assert!(one != other && one.len() == 36);
+    envoy.fail_clocks();
+    assert_eq!(envoy.within(|| (clock::wall(), clock::monotonic())), (None, None));
 }
 
 /// A plugin that does nothing, for what happens outside requests.

@@ -299,6 +299,11 @@ impl Envoy {
         self.worker.host().clock.wall
     }
 
+    /// From now on both clocks give the plugin an error.
+    pub fn fail_clocks(&self) {
+        self.worker.host().clock.fails = true;
+    }
+
     /// Steps the wall clock; the monotonic one, and with it ticks and timeouts, goes on as before.
     pub fn set_wall_clock(&self, since_epoch: Duration) {
         self.worker.host().clock.wall = since_epoch;

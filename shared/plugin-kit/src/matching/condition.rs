@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::cidr::Cidr;
 use crate::config::{At, ConfigError, quoted};
 use crate::headers::HeaderName;
-use crate::matching::path::{Captures, PathCondition, PathMatch};
+use crate::matching::path::{Captures, PathCondition, PathMatch, Spellings};
 use crate::matching::text::{NamedMatch, SourceMatch, TextCondition};
 use crate::pattern;
 use crate::query;
@@ -19,7 +19,7 @@ use crate::source::Source;
 pub struct Match {
     /// `:authority`, port and case ignored: `api.example.com`, or `*.example.com` for every name below it.
     pub hosts: Option<Vec<String>>,
-    /// The method.
+    /// The method; upper and lower case are the same.
     pub methods: Option<Vec<String>>,
     /// The path, without query and fragment.
     pub paths: Option<Vec<PathMatch>>,
@@ -65,9 +65,47 @@ pub struct Condition {
     query: Option<Vec<(String, TextCondition)>>,
     cookies: Option<Vec<(String, TextCondition)>>,
     client_ips: Option<Vec<Cidr>>,
-    values: Option<Vec<(Source, TextCondition)>>,
+    values: Option<Vec<ValueCondition>>,
     any: Option<Vec<Condition>>,
     not: Option<Box<Condition>>,
+}
+
+#[derive(Clone, Debug)]
+struct ValueCondition {
+    source: Source,
+    condition: TextCondition,
+    /// `condition` with case ignored, for a source that is a part of the path.
+    folded: Option<TextCondition>,
+}
+
+/// How conditions on path and host are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// As the request is written.
+    AsWritten,
+    /// All of them match, as some server may read the request.
+    AllMatch,
+    /// None of them matches.
+    NoneMatches,
+}
+
+impl Reading {
+    fn unless_fixed(self, evaluate: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::AsWritten => evaluate(),
+            Self::AllMatch => true,
+            Self::NoneMatches => false,
+        }
+    }
+
+    /// Under a `not`, a condition that matches rules the request out.
+    fn inverted(self) -> Self {
+        match self {
+            Self::AsWritten => Self::AsWritten,
+            Self::AllMatch => Self::NoneMatches,
+            Self::NoneMatches => Self::AllMatch,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,18 +122,27 @@ impl Match {
     /// # Errors
     /// Points at what is wrong, from the `match` on.
     pub fn compile(&self) -> Result<Condition, ConfigError> {
-        self.compile_with(pattern::MAX_BYTES)
+        self.compile_with(pattern::MAX_BYTES, Spellings::Checked)
     }
 
-    /// [`Match::compile`] with a bound for the regular expressions of paths.
+    /// [`Match::compile`] with a bound for the regular expressions of paths, and with or without a check of spellings.
     ///
     /// # Errors
     /// As [`Match::compile`].
-    pub fn compile_with(&self, max_regex_bytes: usize) -> Result<Condition, ConfigError> {
-        self.compile_at(max_regex_bytes, 0)
+    pub fn compile_with(
+        &self,
+        max_regex_bytes: usize,
+        spellings: Spellings,
+    ) -> Result<Condition, ConfigError> {
+        self.compile_at(max_regex_bytes, spellings, 0)
     }
 
-    fn compile_at(&self, max_regex_bytes: usize, depth: usize) -> Result<Condition, ConfigError> {
+    fn compile_at(
+        &self,
+        max_regex_bytes: usize,
+        spellings: Spellings,
+        depth: usize,
+    ) -> Result<Condition, ConfigError> {
         if depth > MAX_DEPTH {
             return Err(ConfigError::new(format!("nested more than {MAX_DEPTH} deep")));
         }
@@ -103,7 +150,7 @@ impl Match {
         let mut condition = Condition::default();
         list(&mut condition.hosts, "hosts", &self.hosts, |host| Host::new(host))?;
         list(&mut condition.methods, "methods", &self.methods, |method| compile_method(method))?;
-        list(&mut condition.paths, "paths", &self.paths, |path| path.compile(max_regex_bytes))?;
+        list(&mut condition.paths, "paths", &self.paths, |path| path.compile(max_regex_bytes, spellings))?;
         list(&mut condition.headers, "headers", &self.headers, |header| {
             Ok((HeaderName::new(&header.name).at("name")?, header.compile_operator()?))
         })?;
@@ -111,11 +158,17 @@ impl Match {
         named(&mut condition.cookies, "cookies", &self.cookies)?;
         list(&mut condition.client_ips, "clientIps", &self.client_ips, |network| Cidr::new(network))?;
         list(&mut condition.values, "values", &self.values, |value| {
-            Ok((Source::new(&value.source).at("source")?, value.compile_operator()?))
+            let source = Source::new(&value.source).at("source")?;
+            let folds = spellings == Spellings::Checked && source.is_part_of_path() && !value.ignore_case;
+            Ok(ValueCondition {
+                condition: value.compile_operator()?,
+                folded: if folds { Some(value.compile_with_case(true)?) } else { None },
+                source,
+            })
         })?;
-        list(&mut condition.any, "any", &self.any, |one| one.compile_at(max_regex_bytes, deeper))?;
+        list(&mut condition.any, "any", &self.any, |one| one.compile_at(max_regex_bytes, spellings, deeper))?;
         if let Some(not) = &self.not {
-            condition.not = Some(Box::new(not.compile_at(max_regex_bytes, deeper).at("not")?));
+            condition.not = Some(Box::new(not.compile_at(max_regex_bytes, spellings, deeper).at("not")?));
         }
         Ok(condition)
     }
@@ -192,20 +245,31 @@ impl Host {
 }
 
 impl Condition {
-    /// Whether the request is meant.
+    /// Whether the request matches.
     #[must_use]
     pub fn matches(&self, request: &Request) -> bool {
         self.matches_path(request, None)
     }
 
-    /// Whether the request is meant if its path were `path`; `None`: the one it has, read when it is needed.
+    /// Whether the request would match if its path were `path`; `None`: its own, read when it is needed.
     #[must_use]
     pub fn matches_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
-        any(&self.paths, |condition| condition.matches(path.unwrap_or_else(|| request.path())))
-            && self.matches_beside_path(request, path)
+        self.evaluate(request, path, Reading::AsWritten)
     }
 
-    /// What the first path condition that matches caught, where the request is meant if its path were `path`.
+    /// Whether an ambiguous request matches in some reading: conditions on path and host are taken as true.
+    #[must_use]
+    pub fn may_match(&self, request: &Request) -> bool {
+        self.evaluate(request, None, Reading::AllMatch)
+    }
+
+    /// Whether an ambiguous request matches in every reading: conditions on path and host are taken as false.
+    #[must_use]
+    pub fn must_match(&self, request: &Request) -> bool {
+        self.evaluate(request, None, Reading::NoneMatches)
+    }
+
+    /// What the first path condition that matches caught, where the request would match if its path were `path`.
     #[must_use]
     pub fn capture(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
         let captures = match &self.paths {
@@ -215,7 +279,7 @@ impl Condition {
                 paths.iter().find_map(|condition| condition.capture(path))?
             }
         };
-        self.matches_beside_path(request, path).then_some(captures)
+        self.evaluate_rest(request, path, Reading::AsWritten).then_some(captures)
     }
 
     /// The names of the captures that there are whichever of the path conditions matches.
@@ -231,9 +295,17 @@ impl Condition {
         names
     }
 
-    fn matches_beside_path(&self, request: &Request, path: Option<&[u8]>) -> bool {
-        any(&self.methods, |method| request.header(":method").is_some_and(|seen| *seen == **method))
-            && any(&self.hosts, |host| host.matches(request.host()))
+    fn evaluate(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
+        let is_path = |condition: &PathCondition| {
+            reading.unless_fixed(|| condition.matches(path.unwrap_or_else(|| request.path())))
+        };
+        any(&self.paths, is_path) && self.evaluate_rest(request, path, reading)
+    }
+
+    fn evaluate_rest(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
+        any(&self.methods, |method| {
+            request.header(":method").is_some_and(|seen| seen.eq_ignore_ascii_case(method))
+        }) && any(&self.hosts, |host| reading.unless_fixed(|| host.matches(request.host())))
             && any(&self.query, |(name, condition)| {
                 condition.holds(|is| {
                     query::parameters(request.query().unwrap_or_default())
@@ -241,18 +313,82 @@ impl Condition {
                 })
             })
             && any(&self.headers, |(name, condition)| {
-                condition.holds(|is| request.any_header_line(name.as_str(), is))
+                let evaluate = || condition.holds(|is| request.any_header_line(name.as_str(), is));
+                if name.is_host() { reading.unless_fixed(evaluate) } else { evaluate() }
             })
             && any(&self.cookies, |(name, condition)| condition.holds(|is| request.any_cookie(name, is)))
             && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
-            && any(&self.values, |(source, condition)| {
-                condition.holds(|is| source.value(request).is_some_and(|value| is(&value)))
+            && any(&self.values, |value| {
+                let evaluate = || {
+                    value.condition.holds(|is| value.source.value(request).is_some_and(|value| is(&value)))
+                };
+                if value.source.is_target() { reading.unless_fixed(evaluate) } else { evaluate() }
             })
-            && any(&self.any, |condition| condition.matches_path(request, path))
-            && self.not.as_ref().is_none_or(|condition| !condition.matches_path(request, path))
+            && any(&self.any, |condition| condition.evaluate(request, path, reading))
+            && self
+                .not
+                .as_ref()
+                .is_none_or(|condition| !condition.evaluate(request, path, reading.inverted()))
     }
 
-    /// Whether every request is meant.
+    /// Whether some condition on the path, of which there may be several at any depth, matches `path` only as another
+    /// server may read it: with case ignored, or with escapes decoded as in `decoded`.
+    pub(crate) fn matches_respelled(&self, path: &[u8], decoded: &[u8]) -> bool {
+        let some = |respelled: &dyn Fn(&[u8]) -> bool| {
+            // A server that looks for the query after it decoded the path sees a shorter one.
+            let cut = query::split(decoded).0;
+            respelled(path) || (decoded != path && (respelled(decoded) || respelled(cut)))
+        };
+        let is_path = |condition: &PathCondition| {
+            !condition.matches(path) && some(&|reading| condition.matches_respelled(reading))
+        };
+        let is_value = |value: &ValueCondition| {
+            let holds = |condition: &TextCondition, path: &[u8]| {
+                condition.holds(|is| value.source.part_of(path).is_some_and(is))
+            };
+            let folded = value.folded.as_ref().unwrap_or(&value.condition);
+            value.source.is_part_of_path()
+                && !holds(&value.condition, path)
+                && some(&|reading| holds(folded, reading))
+        };
+        self.paths().iter().any(is_path)
+            || self.values.iter().flatten().any(is_value)
+            || self.nested().any(|condition| condition.matches_respelled(path, decoded))
+    }
+
+    /// Whether path, host or method decide.
+    #[must_use]
+    pub fn reads_target(&self) -> bool {
+        self.hosts.is_some()
+            || self.methods.is_some()
+            || self.paths.is_some()
+            || self.headers.iter().flatten().any(|(name, _)| name.is_host())
+            || self.values.iter().flatten().any(|value| value.source.is_target())
+            || self.nested().any(Self::reads_target)
+    }
+
+    /// Whether the client's address decides.
+    #[must_use]
+    pub fn reads_client_ip(&self) -> bool {
+        self.client_ips.is_some()
+            || self.values.iter().flatten().any(|value| value.source == Source::ClientIp)
+            || self.nested().any(Self::reads_client_ip)
+    }
+
+    /// Whether a trailing slash of the path may decide.
+    #[must_use]
+    pub fn minds_trailing_slash(&self) -> bool {
+        self.paths().iter().any(PathCondition::minds_trailing_slash)
+            || self.values.iter().flatten().any(|value| value.source.is_part_of_path())
+            || self.nested().any(Self::minds_trailing_slash)
+    }
+
+    /// The conditions in `any` and `not`; as deep as [`MAX_DEPTH`].
+    fn nested(&self) -> impl Iterator<Item = &Self> {
+        self.any.iter().flatten().chain(self.not.as_deref())
+    }
+
+    /// Whether every request matches.
     #[must_use]
     pub fn is_always(&self) -> bool {
         let Self { hosts, methods, paths, headers, query, cookies, client_ips, values, any, not } = self;

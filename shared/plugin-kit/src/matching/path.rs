@@ -11,18 +11,25 @@ use crate::config::{At, ChoiceName, ConfigError, quoted};
 use crate::matching::template::PathTemplate;
 use crate::pattern::{self, Pattern};
 
-/// How a path must look.
+/// How a path must look, and whether upper and lower case are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
-pub enum PathMatch {
+pub struct PathMatch {
+    /// The kind of comparison.
+    pub kind: PathKind,
+    /// `ignoreCase`: ASCII letters match in upper and lower case. Default false.
+    pub ignore_case: bool,
+}
+
+/// The kind of comparison of a [`PathMatch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathKind {
     /// Is this path.
     Exact(String),
     /// Is this path or lies below it: `/api` matches `/api` and `/api/x`, not `/apiary`.
     Prefix(String),
-    /// Begins with this text: `/api` matches `/apiary` too.
+    /// Begins with this string: `/api` matches `/apiary` too.
     StringPrefix(String),
-    /// Ends with this text.
+    /// Ends with this string.
     Suffix(String),
     /// Matches this regular expression, unanchored unless you write `^` and `$`.
     Regex(String),
@@ -36,9 +43,10 @@ impl<'de> Deserialize<'de> for PathMatch {
     }
 }
 
-const KINDS: &[&str] = &["exact", "prefix", "stringPrefix", "suffix", "regex", "template"];
+/// The kinds, then the option.
+const NAMES: &[&str] = &["exact", "prefix", "stringPrefix", "suffix", "regex", "template", "ignoreCase"];
 
-/// By hand: `derive` makes 2 KiB more of it.
+/// Written by hand: `derive` makes 2 KiB more of it.
 struct OneOf;
 
 impl<'de> Visitor<'de> for OneOf {
@@ -51,63 +59,138 @@ impl<'de> Visitor<'de> for OneOf {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<PathMatch, A::Error> {
         const NOT_ONE: &str =
             "expected exactly one of exact, prefix, stringPrefix, suffix, regex and template";
-        let kind = members.next_key_seed(ChoiceName(KINDS))?.ok_or_else(|| A::Error::custom(NOT_ONE))?;
-        let text = members.next_value()?;
-        if members.next_key_seed(ChoiceName(KINDS))?.is_some() {
-            return Err(A::Error::custom(NOT_ONE));
+        let mut kind = None;
+        let mut ignore_case = false;
+        while let Some(name) = members.next_key_seed(ChoiceName(NAMES))? {
+            if name == 6 {
+                ignore_case = members.next_value()?;
+                continue;
+            }
+            let text = members.next_value()?;
+            let given = match name {
+                0 => PathKind::Exact(text),
+                1 => PathKind::Prefix(text),
+                2 => PathKind::StringPrefix(text),
+                3 => PathKind::Suffix(text),
+                4 => PathKind::Regex(text),
+                _ => PathKind::Template(text),
+            };
+            if kind.replace(given).is_some() {
+                return Err(A::Error::custom(NOT_ONE));
+            }
         }
-        Ok(match kind {
-            0 => PathMatch::Exact(text),
-            1 => PathMatch::Prefix(text),
-            2 => PathMatch::StringPrefix(text),
-            3 => PathMatch::Suffix(text),
-            4 => PathMatch::Regex(text),
-            _ => PathMatch::Template(text),
-        })
+        let kind = kind.ok_or_else(|| A::Error::custom(NOT_ONE))?;
+        Ok(PathMatch { kind, ignore_case })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for PathMatch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PathMatch".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        const KINDS: [(&str, &str); 6] = [
+            ("exact", "Is this path."),
+            ("prefix", "Is this path or lies below it: `/api` matches `/api` and `/api/x`, not `/apiary`."),
+            ("stringPrefix", "Begins with this string: `/api` matches `/apiary` too."),
+            ("suffix", "Ends with this string."),
+            ("regex", "Matches this regular expression, unanchored unless you write `^` and `$`."),
+            ("template", "Matches this template: `{name}` is one segment, `{name=**}` one or more."),
+        ];
+        let kinds: Vec<schemars::Schema> = KINDS
+            .into_iter()
+            .map(|(name, description)| {
+                schemars::json_schema!({
+                    "description": description,
+                    "type": "object",
+                    "properties": {
+                        name: {"type": "string"},
+                        "ignoreCase": {
+                            "description": "ASCII letters match in upper and lower case. Default false.",
+                            "type": "boolean",
+                            "default": false
+                        }
+                    },
+                    "required": [name],
+                    "additionalProperties": false
+                })
+            })
+            .collect();
+        schemars::json_schema!({"description": "How a path must look.", "oneOf": kinds})
     }
 }
 
 /// A compiled [`PathMatch`].
 #[derive(Clone, Debug)]
-pub enum PathCondition {
-    /// Is this path.
+pub struct PathCondition {
+    shape: PathShape,
+    ignore_case: bool,
+    /// The regular expression of `shape` with case ignored, where [`PathCondition::matches_respelled`] needs it.
+    folded: Option<Pattern>,
+}
+
+/// What a [`PathCondition`] compares a path with.
+#[derive(Clone, Debug)]
+pub enum PathShape {
+    /// The whole path.
     Exact(Vec<u8>),
-    /// Is this path or lies below it; without a trailing slash.
+    /// A prefix of whole segments, without a trailing slash.
     Prefix(Vec<u8>),
-    /// Begins with this text.
+    /// The beginning.
     StringPrefix(Vec<u8>),
-    /// Ends with this text.
+    /// The end.
     Suffix(Vec<u8>),
-    /// Matches this regular expression.
+    /// A regular expression.
     Regex(Pattern),
-    /// Matches this template.
+    /// A template.
     Template(PathTemplate),
+}
+
+/// Whether a condition must also recognize paths that it matches only in another spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spellings {
+    /// It must: [`ambiguity`](crate::matching::ambiguity) looks for them. Regular expressions are compiled twice.
+    Checked,
+    /// It need not.
+    Ignored,
 }
 
 impl PathMatch {
     /// Compiles the condition.
     ///
     /// # Errors
-    /// Where a path does not start with `/`, or a regular expression or template is wrong.
-    pub fn compile(&self, max_regex_bytes: usize) -> Result<PathCondition, ConfigError> {
+    /// Where a path does not start with `/`, or a regular expression or template is invalid.
+    pub fn compile(
+        &self,
+        max_regex_bytes: usize,
+        spellings: Spellings,
+    ) -> Result<PathCondition, ConfigError> {
         let from_root = |text: &str| {
             if text.starts_with('/') {
                 return Ok(text.as_bytes().to_vec());
             }
             Err(ConfigError::new(format!("{} must start with '/'", quoted(text))))
         };
-        Ok(match self {
-            Self::Exact(text) => PathCondition::Exact(from_root(text).at("exact")?),
-            Self::Prefix(text) => {
-                PathCondition::Prefix(without_slash(&from_root(text).at("prefix")?).to_vec())
+        let mut folded = None;
+        let shape = match &self.kind {
+            PathKind::Exact(text) => PathShape::Exact(from_root(text).at("exact")?),
+            PathKind::Prefix(text) => {
+                PathShape::Prefix(without_slash(&from_root(text).at("prefix")?).to_vec())
             }
-            Self::StringPrefix(text) => PathCondition::StringPrefix(from_root(text).at("stringPrefix")?),
-            Self::Suffix(text) => PathCondition::Suffix(text.as_bytes().to_vec()),
-            Self::Regex(text) => {
-                PathCondition::Regex(Pattern::new(text, false, max_regex_bytes).at("regex")?)
+            PathKind::StringPrefix(text) => PathShape::StringPrefix(from_root(text).at("stringPrefix")?),
+            PathKind::Suffix(text) => PathShape::Suffix(text.as_bytes().to_vec()),
+            PathKind::Regex(text) => {
+                let pattern = |ignore_case| Pattern::new(text, ignore_case, max_regex_bytes).at("regex");
+                if spellings == Spellings::Checked && !self.ignore_case {
+                    folded = Some(pattern(true)?);
+                }
+                PathShape::Regex(pattern(self.ignore_case)?)
             }
-            Self::Template(text) => PathCondition::Template(PathTemplate::new(text).at("template")?),
-        })
+            PathKind::Template(text) => PathShape::Template(PathTemplate::new(text).at("template")?),
+        };
+        Ok(PathCondition { shape, ignore_case: self.ignore_case, folded })
     }
 
     /// [`PathMatch::compile`] with the usual bound for regular expressions.
@@ -115,51 +198,82 @@ impl PathMatch {
     /// # Errors
     /// As [`PathMatch::compile`].
     pub fn compile_default(&self) -> Result<PathCondition, ConfigError> {
-        self.compile(pattern::MAX_BYTES)
+        self.compile(pattern::MAX_BYTES, Spellings::Checked)
     }
 }
 
 impl PathCondition {
-    /// Whether the path is as said.
+    /// Whether the path matches.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(text) => path == text,
-            Self::Prefix(prefix) => below(path, prefix).is_some(),
-            Self::StringPrefix(text) => path.starts_with(text),
-            Self::Suffix(text) => path.ends_with(text),
-            Self::Regex(pattern) => pattern.is_match(path),
-            Self::Template(template) => template.capture(path).is_some(),
+        self.shape.matches(path, self.ignore_case)
+    }
+
+    /// Whether the path matches in upper or lower case; `path` may be another reading of the request's path.
+    pub(crate) fn matches_respelled(&self, path: &[u8]) -> bool {
+        match &self.folded {
+            Some(pattern) => pattern.is_match(path),
+            None => self.shape.matches(path, true),
         }
+    }
+
+    /// Whether a trailing slash makes a difference.
+    pub(crate) fn minds_trailing_slash(&self) -> bool {
+        !matches!(self.shape, PathShape::Prefix(_) | PathShape::StringPrefix(_))
+    }
+
+    /// What the path is compared with, where letters match in their own case only.
+    #[must_use]
+    pub fn case_sensitive(&self) -> Option<&PathShape> {
+        (!self.ignore_case).then_some(&self.shape)
     }
 
     /// What the groups of a regular expression or the variables of a template caught; `None` where it does not match.
     #[must_use]
     pub fn capture(&self, path: &[u8]) -> Option<Captures> {
-        match self {
-            Self::Regex(pattern) => {
+        match &self.shape {
+            PathShape::Regex(pattern) => {
                 let groups = pattern.captures_from(path, 0)?;
                 Some(Captures::of_pattern(pattern, path, &groups))
             }
-            Self::Template(template) => {
-                let values = template.capture(path)?;
+            PathShape::Template(template) => {
+                let values = template.capture(path, self.ignore_case)?;
                 Some(Captures::of_template(template.names().zip(values)))
             }
-            other => other.matches(path).then(Captures::default),
+            _ => self.matches(path).then(Captures::default),
         }
     }
 
     /// The names that [`PathCondition::capture`] knows.
     #[must_use]
     pub fn names(&self) -> Vec<Cow<'_, str>> {
-        match self {
-            Self::Regex(pattern) => {
+        match &self.shape {
+            PathShape::Regex(pattern) => {
                 let numbered =
                     pattern.group_names().enumerate().map(|(number, _)| Cow::Owned(number.to_string()));
                 numbered.chain(pattern.group_names().flatten().map(Cow::Borrowed)).collect()
             }
-            Self::Template(template) => template.names().map(Cow::Borrowed).collect(),
+            PathShape::Template(template) => template.names().map(Cow::Borrowed).collect(),
             _ => Vec::new(),
+        }
+    }
+}
+
+impl PathShape {
+    fn matches(&self, path: &[u8], ignore_case: bool) -> bool {
+        let equal = |part: Option<&[u8]>, text: &[u8]| part.is_some_and(|part| same(part, text, ignore_case));
+        match self {
+            Self::Exact(text) => same(path, text, ignore_case),
+            Self::Prefix(prefix) => {
+                equal(path.get(..prefix.len()), prefix)
+                    && path.get(prefix.len()).is_none_or(|&byte| byte == b'/')
+            }
+            Self::StringPrefix(text) => equal(path.get(..text.len()), text),
+            Self::Suffix(text) => {
+                equal(path.len().checked_sub(text.len()).and_then(|from| path.get(from..)), text)
+            }
+            Self::Regex(pattern) => pattern.is_match(path),
+            Self::Template(template) => template.capture(path, ignore_case).is_some(),
         }
     }
 }
@@ -211,6 +325,11 @@ impl Captures {
     }
 }
 
+/// Whether two strings are equal, also in another case where that is ignored.
+pub(crate) fn same(one: &[u8], other: &[u8], ignore_case: bool) -> bool {
+    if ignore_case { one.eq_ignore_ascii_case(other) } else { one == other }
+}
+
 /// A prefix of whole segments has no trailing slash: `/` becomes the empty text, which every path lies below.
 #[must_use]
 pub(crate) fn without_slash(prefix: &[u8]) -> &[u8] {
@@ -238,6 +357,8 @@ mod tests {
             (r#"{"exact":"/a","prefix":"/b"}"#, "expected exactly one of exact,"),
             (r#"{"begins":"/a"}"#, "unknown variant `begins`, expected one of `exact`, `prefix`,"),
             (r#"{"exact":1}"#, "expected a string"),
+            (r#"{"ignoreCase":true}"#, "expected exactly one of exact, prefix,"),
+            (r#"{"exact":"/a","ignoreCase":1}"#, "ignoreCase: expected a boolean"),
             (r#""exact""#, "expected an object"),
         ] {
             let message = crate::config::parse::<PathMatch>(json.as_bytes()).unwrap_err().to_string();
@@ -247,11 +368,29 @@ mod tests {
 
     #[cfg(feature = "schema")]
     #[test]
-    fn the_kinds_are_those_of_the_schema() {
+    fn the_schema_has_the_names_that_are_read() {
         let schema = schemars::schema_for!(PathMatch);
         let kinds = schema.get("oneOf").and_then(|kinds| kinds.as_array()).unwrap();
-        let names: Vec<&str> = kinds.iter().map(|kind| kind["required"][0].as_str().unwrap()).collect();
-        assert_eq!(names, KINDS);
+        let mut names: Vec<&str> = kinds.iter().map(|kind| kind["required"][0].as_str().unwrap()).collect();
+        names.push("ignoreCase");
+        assert_eq!(names, NAMES);
+    }
+
+    #[test]
+    fn case_is_ignored_where_the_condition_says_so() {
+        for json in [
+            r#"{"exact":"/Api/x","ignoreCase":true}"#,
+            r#"{"ignoreCase":true,"prefix":"/api"}"#,
+            r#"{"stringPrefix":"/Ap","ignoreCase":true}"#,
+            r#"{"suffix":"I/X","ignoreCase":true}"#,
+            r#"{"regex":"^/API/","ignoreCase":true}"#,
+            r#"{"template":"/api/{id}","ignoreCase":true}"#,
+        ] {
+            assert!(condition(json).matches(b"/aPI/x"), "{json}");
+            let exact_case = json.replace("true", "false");
+            assert!(!condition(&exact_case).matches(b"/aPI/x"), "{exact_case}");
+            assert!(condition(&exact_case).matches_respelled(b"/aPI/x"), "{exact_case}");
+        }
     }
 
     #[test]

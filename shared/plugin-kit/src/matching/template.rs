@@ -1,6 +1,7 @@
 //! Path templates: `/users/{id}/files/{rest=**}`.
 
 use crate::config::{ConfigError, quoted};
+use crate::matching::path::same;
 
 /// A compiled template. `{name}` is one segment, `{name=**}` one or more up to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl PathTemplate {
 
     /// The value of each variable, in the order of [`PathTemplate::names`]; `None` where the path does not match.
     #[must_use]
-    pub fn capture<'a>(&self, path: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+    pub fn capture<'a>(&self, path: &'a [u8], ignore_case: bool) -> Option<Vec<&'a [u8]>> {
         let mut values = Vec::new();
         let mut rest = Some(path.strip_prefix(b"/")?);
         for segment in &self.segments {
@@ -55,7 +56,7 @@ impl PathTemplate {
             let part = remaining.get(..end.unwrap_or(remaining.len()))?;
             rest = end.and_then(|end| remaining.get(end.checked_add(1)?..));
             match segment {
-                Segment::Literal(text) if text == part => {}
+                Segment::Literal(text) if same(part, text, ignore_case) => {}
                 Segment::One(_) if !part.is_empty() => values.push(part),
                 Segment::Rest(_) if !remaining.is_empty() => {
                     values.push(remaining);
@@ -128,7 +129,7 @@ mod tests {
         ] {
             let found = PathTemplate::new(template).unwrap();
             let values = values.map(|values| values.into_iter().map(str::as_bytes).collect::<Vec<_>>());
-            assert_eq!(found.capture(path.as_bytes()), values, "{template} {path}");
+            assert_eq!(found.capture(path.as_bytes(), false), values, "{template} {path}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! String operators: `exact`, `oneOf`, `prefix`, `suffix`, `contains`, `regex`, `present`, with `ignoreCase` and `invert`.
 
 use crate::config::{At, ConfigError};
+use crate::matching::path::same;
 use crate::pattern::{self, Pattern};
 
 /// Declares what an operator is applied to, beside the operators. (`flatten` would spoil the error messages.)
@@ -54,6 +55,10 @@ macro_rules! with_operators {
             /// # Errors
             /// Where there is not exactly one operator, or its value is wrong.
             pub fn compile_operator(&self) -> Result<TextCondition, ConfigError> {
+                self.compile_with_case(self.ignore_case)
+            }
+
+            pub(crate) fn compile_with_case(&self, ignore_case: bool) -> Result<TextCondition, ConfigError> {
                 Operators {
                     exact: self.exact.as_deref(),
                     one_of: self.one_of.as_deref(),
@@ -63,7 +68,7 @@ macro_rules! with_operators {
                     regex: self.regex.as_deref(),
                     present: self.present,
                 }
-                .compile(self.ignore_case, self.invert)
+                .compile(ignore_case, self.invert)
             }
         }
     };
@@ -148,9 +153,7 @@ impl TextCondition {
     }
 
     fn is(&self, value: &[u8]) -> bool {
-        let equal = |one: &[u8], other: &[u8]| {
-            if self.ignore_case { one.eq_ignore_ascii_case(other) } else { one == other }
-        };
+        let equal = |one: &[u8], other: &[u8]| same(one, other, self.ignore_case);
         match &self.operator {
             Operator::OneOf(texts) => texts.iter().any(|text| equal(value, text)),
             Operator::Prefix(text) => value.get(..text.len()).is_some_and(|start| equal(start, text)),

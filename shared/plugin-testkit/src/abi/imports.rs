@@ -93,7 +93,7 @@ unsafe extern "C" fn proxy_get_log_level(level: *mut u32) -> u32 {
 unsafe extern "C" fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32 {
     answer(call(|host| {
         // SAFETY: an out pointer.
-        unsafe { put(host.wall_clock(), time) };
+        unsafe { put(host.wall_clock()?, time) };
         Ok(())
     }))
 }
@@ -101,7 +101,7 @@ unsafe extern "C" fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_time_get(clock: u32, _precision: u64, time: *mut u64) -> u32 {
     answer(call(|host| {
-        let now = if clock == 0 { host.wall_clock() } else { host.monotonic_clock() };
+        let now = if clock == 0 { host.wall_clock()? } else { host.monotonic_clock()? };
         // SAFETY: an out pointer.
         unsafe { put(now, time) };
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Host;
+use proxy_wasm::types::Status;
+
+use super::{Host, HostResult};
 
 /// 2026-01-05T00:00:00Z, a Monday.
 const START: Duration = Duration::from_secs(1_767_571_200);
@@ -14,11 +16,17 @@ const UPTIME: Duration = Duration::from_secs(100_000);
 pub(crate) struct Clock {
     pub(crate) wall: Duration,
     pub(crate) monotonic: Duration,
+    /// The plugin gets an error instead of the time.
+    pub(crate) fails: bool,
 }
 
 impl Clock {
     pub(crate) const fn new() -> Self {
-        Self { wall: START, monotonic: UPTIME }
+        Self { wall: START, monotonic: UPTIME, fails: false }
+    }
+
+    fn read(&self, time: Duration) -> HostResult<u64> {
+        if self.fails { Err(Status::InternalFailure) } else { Ok(nanos(time)) }
     }
 
     pub(crate) fn advance(&mut self, by: Duration) {
@@ -46,14 +54,14 @@ impl Random {
 }
 
 impl Host {
-    pub(crate) fn wall_clock(&mut self) -> u64 {
+    pub(crate) fn wall_clock(&mut self) -> HostResult<u64> {
         self.trace("wall_clock".into());
-        nanos(self.clock.wall)
+        self.clock.read(self.clock.wall)
     }
 
-    pub(crate) fn monotonic_clock(&mut self) -> u64 {
+    pub(crate) fn monotonic_clock(&mut self) -> HostResult<u64> {
         self.trace("monotonic_clock".into());
-        nanos(self.clock.monotonic)
+        self.clock.read(self.clock.monotonic)
     }
 
     pub(crate) fn random(&mut self, size: usize) -> Vec<u8> {
