@@ -67,6 +67,16 @@ impl Headers {
         hostcalls::remove_header(self.0, name)
     }
 
+    /// Removes every line of headers that a client must not choose.
+    ///
+    /// # Errors
+    /// The first refusal of the host. The request must not go on then: answer it with [`Reply::unsanitized`].
+    ///
+    /// [`Reply::unsanitized`]: crate::reply::Reply::unsanitized
+    pub fn remove_each<'a>(self, names: impl IntoIterator<Item = &'a str>) -> HostResult<()> {
+        names.into_iter().try_for_each(|name| self.remove(name))
+    }
+
     fn write(
         self,
         name: &str,

@@ -22,6 +22,14 @@ impl Reply {
         Self { status, details: String::new(), headers: Vec::new(), body: Bytes::new(), grpc_status: None }
     }
 
+    /// The reply to a request that cannot go on because a header that its client must not choose could not be removed:
+    /// 500, for gRPC `INTERNAL`.
+    pub fn unsanitized(is_grpc: bool) -> Self {
+        const INTERNAL: u8 = 13;
+        let reply = Self::new(500).details("request_header_not_removed");
+        if is_grpc { reply.grpc_status(INTERNAL) } else { reply }
+    }
+
     /// Why: what access logs show as `%RESPONSE_CODE_DETAILS%`. Envoy replaces white space by `_`.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
