@@ -39,6 +39,12 @@ impl Request {
         Self { client_ip_rule, ..Self::default() }
     }
 
+    /// Takes all headers from `headers`, which were read before and are still what the proxy has.
+    #[must_use]
+    pub fn with_headers(self, headers: Pairs) -> Self {
+        Self { pairs: OnceCell::from(headers), ..self }
+    }
+
     /// A request that is not in the proxy, for tests and tools; names in lower case.
     #[must_use]
     pub fn detached(headers: &[(&str, &[u8])]) -> Self {

@@ -242,6 +242,14 @@ impl Template {
         Bound(parts)
     }
 
+    /// The sources of its values.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value { value: Value::Source(source), .. } => Some(source),
+            Part::Text(_) | Part::Value { .. } => None,
+        })
+    }
+
     /// Whether it is the empty text.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -38,6 +38,17 @@ fn a_part_of_a_request_is_read_once() {
 }
 
 #[test]
+fn headers_that_were_read_before_are_not_read_again() {
+    let envoy = Envoy::without_plugin();
+    let stream = envoy.request(Request::get("/a").header("x-a", "1"));
+    stream.within(|| {
+        let view = View::current(ClientIp::default()).with_headers(REQUEST.pairs());
+        assert_eq!((view.path(), view.header("x-a").as_deref()), (&b"/a"[..], Some(&b"1"[..])));
+    });
+    assert_eq!(stream.take_hostcalls(), ["pairs"]);
+}
+
+#[test]
 fn a_value_that_would_split_a_header_is_not_written() {
     let envoy = Envoy::without_plugin();
     let sent = envoy.request(Request::get("/").header("x-a", "mine"));

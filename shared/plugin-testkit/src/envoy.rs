@@ -349,10 +349,19 @@ impl Envoy {
         }
     }
 
-    /// Answers an HTTP call. A cluster that cannot be reached answers 503, too.
+    /// The service responds to an HTTP call. Envoy's router adds `x-envoy-upstream-service-time`, as to every response of
+    /// an upstream.
     #[track_caller]
     pub fn answer(&self, token: u32, response: Response) {
-        self.worker.answer(token, Some(response));
+        self.worker.answer(token, Some(response.header("x-envoy-upstream-service-time", "0")));
+        self.worker.check();
+    }
+
+    /// Envoy cannot connect to the service of an HTTP call, or the connection ends before the response: Envoy responds in
+    /// its place, with 503.
+    #[track_caller]
+    pub fn fail_call(&self, token: u32) {
+        self.worker.fail(token);
         self.worker.check();
     }
 

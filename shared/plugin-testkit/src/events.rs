@@ -57,8 +57,15 @@ impl Worker {
         if is_grpc {
             self.answer_grpc(token, Err(14));
         } else {
-            self.answer(token, Some(Response::new(504).body("upstream request timeout")));
+            self.answer(token, Some(own_response(504, "upstream request timeout")));
         }
+    }
+
+    /// Envoy's own response to a call whose connection failed.
+    pub(crate) fn fail(&self, token: u32) {
+        let body = "upstream connect error or disconnect/reset before headers. reset reason: \
+                    remote connection failure";
+        self.answer(token, Some(own_response(503, body)));
     }
 
     fn take_call(&self, token: u32, is_grpc: bool) -> Call {
@@ -113,4 +120,9 @@ impl Worker {
         }
         self.settle();
     }
+}
+
+/// What Envoy responds to a call in the service's place.
+fn own_response(status: u16, body: &str) -> Response {
+    Response::new(status).header("content-type", "text/plain").body(body)
 }

@@ -45,7 +45,7 @@ fn a_paused_request_goes_on_with_the_answer() {
     assert_eq!(call.lines(":path"), ["/jwks"]);
     called();
     envoy.answer(call.token, Response::new(200).body("alice"));
-    assert_eq!(called(), ["on_http_call_response 2 5 0"]);
+    assert_eq!(called(), ["on_http_call_response 3 5 0"]);
     assert_eq!(stream.upstream().unwrap().lines("x-user"), ["alice"]);
     assert_eq!(
         stream.hostcalls(),
@@ -94,13 +94,35 @@ fn a_call_times_out_as_a_504_and_a_reset_has_no_headers() {
     assert_eq!(called(), [""; 0]);
     on("on_http_call_response", || assert_eq!(CALL_RESPONSE.get_str(":status").as_deref(), Some("504")));
     envoy.advance(Duration::from_millis(1));
-    assert_eq!(called(), ["on_http_call_response 2 24 0"]);
+    assert_eq!(called(), ["on_http_call_response 3 24 0"]);
     on("on_http_call_response", || assert_eq!(CALL_RESPONSE.get(":status"), None));
     let reset = envoy.request(Request::get("/"));
     called();
     envoy.reset_call(envoy.call().token);
     assert_eq!(called(), ["on_http_call_response 0 0 0"]);
     assert!(slow.is_paused() && reset.is_paused(), "nobody let them go on");
+}
+
+#[test]
+fn only_a_response_of_the_service_has_the_time_that_it_took() {
+    let envoy = Envoy::builder().cluster("idp", Cluster::Healthy).start::<Probe>("{}");
+    type Respond = fn(&Envoy);
+    let ways: [(Respond, &str, Option<&str>); 3] = [
+        (|envoy| envoy.answer(envoy.call().token, Response::new(503)), "503", Some("0")),
+        (|envoy| envoy.fail_call(envoy.call().token), "503", None),
+        (|envoy| envoy.advance(Duration::from_secs(2)), "504", None),
+    ];
+    for (respond, status, time) in ways {
+        waiting();
+        on("on_http_call_response", move || {
+            assert_eq!(CALL_RESPONSE.get_str(":status").as_deref(), Some(status));
+            assert_eq!(CALL_RESPONSE.get_str("x-envoy-upstream-service-time").as_deref(), time);
+            hostcalls::continue_stream(StreamType::HttpRequest).unwrap();
+        });
+        let stream = envoy.request(Request::get("/"));
+        respond(&envoy);
+        assert!(stream.upstream().is_some());
+    }
 }
 
 #[test]
@@ -164,7 +186,7 @@ fn ticks_and_timeouts_happen_in_order() {
     });
     called();
     envoy.advance(Duration::from_millis(2_900));
-    assert_eq!(called(), ["on_tick", "on_tick", "on_tick", "root.on_http_call_response 2 24"]);
+    assert_eq!(called(), ["on_tick", "on_tick", "on_tick", "root.on_http_call_response 3 24"]);
     assert_eq!(envoy.wall_clock(), start + Duration::from_millis(2_900));
     envoy.tick();
     assert_eq!(envoy.hostcalls()[..3], ["buffer plugin_configuration", "tick_period 800", "wall_clock"]);
