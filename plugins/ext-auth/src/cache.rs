@@ -7,12 +7,12 @@ use plugin_kit::metrics::{self, Counter};
 use plugin_kit::property;
 use plugin_kit::shared_data;
 
-use crate::answer::Answer;
 use crate::bucket::{Bucket, State, VERSION, WAYS};
+use crate::check_response::CheckResponse;
 use crate::config;
-use crate::keep::Keep;
 use crate::key::Key;
 use crate::record;
+use crate::ttl::Ttl;
 
 const ENTRIES: u32 = 4096;
 const ENTRY_BYTES: u32 = 4096;
@@ -26,7 +26,7 @@ pub struct Cache {
     buckets: u64,
     entry_bytes: usize,
     /// How long answers are kept.
-    pub keep: Keep,
+    pub keep: Ttl,
     evicted: Counter,
 }
 
@@ -34,7 +34,7 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The answer.
-    Known(Answer),
+    Known(CheckResponse),
     /// Somebody else asks.
     Asked,
     /// The answer is for nobody else: ask.
@@ -64,7 +64,7 @@ impl Cache {
             prefix: shared_data::key(plugin, &instance, VERSION.into(), ""),
             buckets: entries.div_ceil(ways).max(1).into(),
             entry_bytes: usize::try_from(entry_bytes).unwrap_or(usize::MAX),
-            keep: Keep::compile(cache)?,
+            keep: Ttl::compile(cache)?,
             evicted: Counter::new(metrics::name(plugin, "evicted_total")),
         })
     }
@@ -100,7 +100,7 @@ impl Cache {
     }
 
     /// Tells everybody the answer; `false` where it is nothing to share, and that is told.
-    pub fn put(&self, key: &Key, answer: &Answer, keep: Duration, now: Duration) -> bool {
+    pub fn put(&self, key: &Key, answer: &CheckResponse, keep: Duration, now: Duration) -> bool {
         let record = record::write(answer);
         let is_shared = !keep.is_zero() && record.len() <= self.entry_bytes;
         let (state, keep) = if is_shared { (State::Known(record), keep) } else { (State::Alone, ALONE) };

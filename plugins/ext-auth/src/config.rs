@@ -116,7 +116,7 @@ plugin_kit::fields!(ForwardAuth {
     "path" required => path,
 });
 
-/// When a worker stops asking: it counts failures in a row.
+/// When a worker stops calling the service: it counts failures in a row.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]

@@ -1,19 +1,19 @@
 //! ext-auth: asks an external service before a request passes.
 
-mod answer;
-mod asking;
+mod authorizer;
 mod breaker;
 mod bucket;
 mod cache;
+mod check_request;
+mod check_response;
 pub mod config;
-mod counted;
-mod held;
-mod keep;
 mod key;
+mod metrics;
 mod names;
-mod question;
+mod pending;
 mod record;
 mod rules;
+mod ttl;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,10 +29,10 @@ use plugin_kit::{Plugin, clock};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::asking::Asking;
+use crate::authorizer::Authorizer;
+use crate::check_request::CheckRequest;
 use crate::config::{Config, Failure};
-use crate::held::{Held, Told, Waits};
-use crate::question::Question;
+use crate::pending::{ClientHeaders, Pending, Waits};
 use crate::rules::{Rules, Way};
 
 const NAME: &str = "ext-auth";
@@ -44,7 +44,7 @@ struct Compiled {
     mode: Mode,
     client_ip: ClientIp,
     rules: Rules,
-    asking: Asking,
+    authorizer: Authorizer,
 }
 
 impl Plugin for ExtAuth {
@@ -56,7 +56,7 @@ impl Plugin for ExtAuth {
             mode: config.mode,
             client_ip: config.client_ip.check().at("clientIp")?,
             rules: Rules::compile(&config)?,
-            asking: Asking::compile(NAME, &config, &plugin_kit::config::raw())?,
+            authorizer: Authorizer::compile(NAME, &config, &plugin_kit::config::raw())?,
         })))
     }
 
@@ -65,15 +65,15 @@ impl Plugin for ExtAuth {
     }
 
     fn filter_of(&self, stream: StreamId) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), stream, told: Told::default(), waits: false }
+        Filter { plugin: Rc::clone(&self.0), stream, told: ClientHeaders::default(), waits: false }
     }
 
     fn on_tick(&mut self) {
-        self.0.asking.on_tick(now());
+        self.0.authorizer.on_tick(now());
     }
 
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize) {
-        self.0.asking.on_answer(token, headers, body, now());
+        self.0.authorizer.on_answer(token, headers, body, now());
     }
 }
 
@@ -82,14 +82,14 @@ pub struct Filter {
     plugin: Rc<Compiled>,
     stream: StreamId,
     /// What the response gets.
-    told: Told,
+    told: ClientHeaders,
     /// It was paused.
     waits: bool,
 }
 
 impl Context for Filter {
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize, _trailers: usize) {
-        self.plugin.asking.on_answer(token, headers, body, now());
+        self.plugin.authorizer.on_answer(token, headers, body, now());
     }
 }
 
@@ -105,7 +105,7 @@ impl HttpContext for Filter {
         // Before the removal: what the service decides by may be what it replaces.
         let question = match plugin.rules.way(&request) {
             Ok(Way::Pass) => None,
-            Ok(Way::Ask(failure)) => Some((plugin.asking.service.question(&request), failure)),
+            Ok(Way::Ask(failure)) => Some((plugin.authorizer.service.question(&request), failure)),
             Err(ambiguity) => {
                 debug!("ambiguous request: {}", ambiguity.as_str());
                 Some((None, Failure::Deny))
@@ -115,7 +115,7 @@ impl HttpContext for Filter {
         plugin.remove_what_the_service_says(&request);
         match question {
             None => {
-                plugin.asking.counted.skipped.increment();
+                plugin.authorizer.metrics.skipped.increment();
                 Action::Continue
             }
             Some((None, _)) => plugin.refuse(request.is_grpc()),
@@ -135,33 +135,33 @@ impl Drop for Filter {
     /// Its client may have left while the service thinks.
     fn drop(&mut self) {
         if self.waits {
-            self.plugin.asking.leave(self.stream, now());
+            self.plugin.authorizer.leave(self.stream, now());
         }
     }
 }
 
 impl Filter {
-    fn ask(&mut self, question: Question, failure: Failure, is_grpc: bool) -> Action {
-        let Compiled { mode, asking, .. } = &*self.plugin;
+    fn ask(&mut self, question: CheckRequest, failure: Failure, is_grpc: bool) -> Action {
+        let Compiled { mode, authorizer, .. } = &*self.plugin;
         let now = now();
-        let mut held = Held {
+        let mut held = Pending {
             stream: Some(self.stream),
             question,
             failure,
             is_grpc,
-            deadline: now.saturating_add(asking.service.timeout),
+            deadline: now.saturating_add(authorizer.service.timeout),
             waits: Waits::ForATick { alone: false },
             told: Rc::clone(&self.told),
         };
         if *mode == Mode::DryRun {
             held.stream = None;
-            asking.watch(held, now);
+            authorizer.watch(held, now);
             return Action::Continue;
         }
-        let verdict = asking.ask(held, now);
+        let verdict = authorizer.ask(held, now);
         self.waits = verdict.is_none();
         match verdict {
-            Some(verdict) if asking.act(&verdict, &self.told, failure, is_grpc) => Action::Continue,
+            Some(verdict) if authorizer.act(&verdict, &self.told, failure, is_grpc) => Action::Continue,
             _ => Action::Pause,
         }
     }
@@ -169,7 +169,7 @@ impl Filter {
 
 impl Compiled {
     fn remove_what_the_service_says(&self, request: &Request) {
-        let names = &self.asking.answers.upstream;
+        let names = &self.authorizer.answers.upstream;
         if names.are_open() {
             let names_seen =
                 request.all_headers().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
@@ -184,11 +184,11 @@ impl Compiled {
     }
 
     fn refuse(&self, is_grpc: bool) -> Action {
-        self.asking.counted.malformed.increment();
+        self.authorizer.metrics.malformed.increment();
         if self.mode == Mode::DryRun {
             return Action::Continue;
         }
-        answer::malformed(is_grpc).send();
+        check_response::malformed(is_grpc).send();
         Action::Pause
     }
 }

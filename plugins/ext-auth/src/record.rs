@@ -1,8 +1,8 @@
-//! Answers as bytes, for the cache.
+//! ResponseHeaders as bytes, for the cache.
 
 use plugin_kit::hostcalls::Bytes;
 
-use crate::answer::Answer;
+use crate::check_response::CheckResponse;
 use crate::names::Lines;
 
 const ALLOW: u8 = 0;
@@ -10,15 +10,15 @@ const DENY: u8 = 1;
 
 /// Writes an answer.
 #[must_use]
-pub fn write(answer: &Answer) -> Bytes {
+pub fn write(answer: &CheckResponse) -> Bytes {
     let mut bytes = Bytes::new();
     match answer {
-        Answer::Allow { upstream, client } => {
+        CheckResponse::Allow { upstream, client } => {
             bytes.push(ALLOW);
             write_lines(&mut bytes, upstream);
             write_lines(&mut bytes, client);
         }
-        Answer::Deny { status, headers, body } => {
+        CheckResponse::Deny { status, headers, body } => {
             bytes.push(DENY);
             bytes.extend(status.to_le_bytes());
             write_lines(&mut bytes, headers);
@@ -30,17 +30,17 @@ pub fn write(answer: &Answer) -> Bytes {
 
 /// Reads an answer; `None` where these bytes are none.
 #[must_use]
-pub fn read(bytes: &[u8]) -> Option<Answer> {
+pub fn read(bytes: &[u8]) -> Option<CheckResponse> {
     let (&kind, mut rest) = bytes.split_first()?;
     match kind {
         ALLOW => {
             let (upstream, client) = (read_lines(&mut rest)?, read_lines(&mut rest)?);
-            rest.is_empty().then_some(Answer::Allow { upstream, client })
+            rest.is_empty().then_some(CheckResponse::Allow { upstream, client })
         }
         DENY => {
             let (status, mut rest) = rest.split_first_chunk()?;
             let headers = read_lines(&mut rest)?;
-            Some(Answer::Deny { status: u16::from_le_bytes(*status), headers, body: rest.to_vec() })
+            Some(CheckResponse::Deny { status: u16::from_le_bytes(*status), headers, body: rest.to_vec() })
         }
         _ => None,
     }
@@ -94,10 +94,11 @@ mod tests {
         prop::collection::vec(("[a-z-]{0,9}", prop::collection::vec(any::<u8>(), 0..9)), 0..4)
     }
 
-    fn answer() -> impl Strategy<Value = Answer> {
-        let allow = (lines(), lines()).prop_map(|(upstream, client)| Answer::Allow { upstream, client });
+    fn answer() -> impl Strategy<Value = CheckResponse> {
+        let allow =
+            (lines(), lines()).prop_map(|(upstream, client)| CheckResponse::Allow { upstream, client });
         let deny = (any::<u16>(), lines(), prop::collection::vec(any::<u8>(), 0..9))
-            .prop_map(|(status, headers, body)| Answer::Deny { status, headers, body });
+            .prop_map(|(status, headers, body)| CheckResponse::Deny { status, headers, body });
         prop_oneof![allow, deny]
     }
 
@@ -116,7 +117,7 @@ mod tests {
         fn half_an_answer_that_allows_is_none(answer in answer(), cut in 1_usize..64) {
             let bytes = write(&answer);
             let half = &bytes[..bytes.len().saturating_sub(cut)];
-            if matches!(answer, Answer::Allow { .. }) {
+            if matches!(answer, CheckResponse::Allow { .. }) {
                 prop_assert_eq!(read(half), None);
             }
         }

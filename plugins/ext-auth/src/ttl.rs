@@ -5,7 +5,7 @@ use std::time::Duration;
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::pairs::Pairs;
 
-use crate::answer::Answer;
+use crate::check_response::CheckResponse;
 use crate::config::{self, CacheControl};
 
 const DENY_TTL: Duration = Duration::from_secs(5);
@@ -13,13 +13,13 @@ const MAX_TTL: Duration = Duration::from_secs(3600);
 
 /// The times.
 #[derive(Debug)]
-pub struct Keep {
+pub struct Ttl {
     ttl: Duration,
     deny_ttl: Duration,
     cache_control: CacheControl,
 }
 
-impl Keep {
+impl Ttl {
     /// Checks what the operator wrote.
     ///
     /// # Errors
@@ -40,11 +40,11 @@ impl Keep {
     ///
     /// A cookie or a redirect is for the client that asked: it may carry a session, or the state of a login.
     #[must_use]
-    pub fn time(&self, answer: &Answer, headers: &Pairs) -> Duration {
+    pub fn time(&self, answer: &CheckResponse, headers: &Pairs) -> Duration {
         let (most, told) = match answer {
-            Answer::Allow { client, .. } => (self.ttl, client),
-            Answer::Deny { status: 401 | 403, headers, .. } => (self.deny_ttl, headers),
-            Answer::Deny { .. } => return Duration::ZERO,
+            CheckResponse::Allow { client, .. } => (self.ttl, client),
+            CheckResponse::Deny { status: 401 | 403, headers, .. } => (self.deny_ttl, headers),
+            CheckResponse::Deny { .. } => return Duration::ZERO,
         };
         if told.iter().any(|(name, _)| name == "set-cookie") {
             return Duration::ZERO;
@@ -90,15 +90,15 @@ mod tests {
 
     use super::*;
 
-    const fn allow() -> Answer {
-        Answer::Allow { upstream: Vec::new(), client: Vec::new() }
+    const fn allow() -> CheckResponse {
+        CheckResponse::Allow { upstream: Vec::new(), client: Vec::new() }
     }
 
-    fn deny(status: u16) -> Answer {
-        Answer::Deny { status, headers: Vec::new(), body: Bytes::new() }
+    fn deny(status: u16) -> CheckResponse {
+        CheckResponse::Deny { status, headers: Vec::new(), body: Bytes::new() }
     }
 
-    fn keep(cache_control: CacheControl) -> Keep {
+    fn keep(cache_control: CacheControl) -> Ttl {
         let seconds = |seconds| Seconds(Duration::from_secs(seconds));
         let cache = config::Cache {
             ttl: seconds(30),
@@ -106,10 +106,10 @@ mod tests {
             cache_control,
             ..Default::default()
         };
-        Keep::compile(&cache).unwrap()
+        Ttl::compile(&cache).unwrap()
     }
 
-    fn seconds(keep: &Keep, answer: &Answer, line: &str) -> u64 {
+    fn seconds(keep: &Ttl, answer: &CheckResponse, line: &str) -> u64 {
         keep.time(answer, &Pairs::new([("Cache-Control", line.as_bytes())].into_iter())).as_secs()
     }
 
@@ -148,9 +148,9 @@ mod tests {
     fn a_cookie_is_for_one_client() {
         let cookie = vec![("set-cookie".to_owned(), b"s=1".to_vec())];
         let keep = keep(CacheControl::Ignore);
-        let answer = Answer::Allow { upstream: Vec::new(), client: cookie.clone() };
+        let answer = CheckResponse::Allow { upstream: Vec::new(), client: cookie.clone() };
         assert_eq!(seconds(&keep, &answer, ""), 0);
-        let answer = Answer::Deny { status: 401, headers: cookie, body: Bytes::new() };
+        let answer = CheckResponse::Deny { status: 401, headers: cookie, body: Bytes::new() };
         assert_eq!(seconds(&keep, &answer, ""), 0);
     }
 }

@@ -62,7 +62,7 @@ struct Header {
 
 /// What the service is asked about one request.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct CheckRequest {
     method: Bytes,
     path: Bytes,
     authority: Bytes,
@@ -154,12 +154,12 @@ impl Service {
     /// The question about this request; `None` where it cannot be asked so that the service understands the request as
     /// everyone else does.
     #[must_use]
-    pub fn question(&self, request: &Request) -> Option<Question> {
+    pub fn question(&self, request: &Request) -> Option<CheckRequest> {
         // Every line of some headers is wanted: then all are read at once, and the rest costs nothing.
         request.all_headers();
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
         let host = pseudo(":authority");
-        let mut question = Question {
+        let mut question = CheckRequest {
             method: b"GET".to_vec(),
             path: Bytes::new(),
             authority: self.authority.as_ref().map_or_else(|| host.clone(), |own| own.clone().into_bytes()),
@@ -207,7 +207,7 @@ impl Service {
     ///
     /// # Errors
     /// What the host answers where that is not possible; then no answer will come.
-    pub fn ask(&self, question: &Question, timeout: Duration) -> HostResult<Token> {
+    pub fn ask(&self, question: &CheckRequest, timeout: Duration) -> HostResult<Token> {
         let headers: Vec<(&str, &[u8])> =
             question.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         let call = HttpCall {
@@ -266,7 +266,7 @@ fn octets(address: IpAddr) -> Bytes {
     }
 }
 
-impl Question {
+impl CheckRequest {
     /// The request in headers.
     fn describe(&mut self, request: &Request, host: &[u8]) {
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();

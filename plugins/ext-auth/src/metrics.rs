@@ -2,8 +2,8 @@
 
 use plugin_kit::metrics::{self, Counter, Histogram};
 
-use crate::answer::Answer;
-use crate::asking::Verdict;
+use crate::authorizer::Verdict;
+use crate::check_response::CheckResponse;
 
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Reason {
 
 /// The counters.
 #[derive(Debug)]
-pub struct Counted {
+pub struct Metrics {
     allowed: Counter,
     denied: Counter,
     failed: Vec<(Reason, Counter)>,
@@ -50,7 +50,7 @@ pub struct Counted {
     pub skipped: Counter,
     /// Requests that cannot be asked about.
     pub malformed: Counter,
-    /// Answers out of the cache.
+    /// ResponseHeaders out of the cache.
     pub hits: Counter,
     /// Calls.
     pub misses: Counter,
@@ -58,7 +58,7 @@ pub struct Counted {
     pub call_milliseconds: Histogram,
 }
 
-impl Counted {
+impl Metrics {
     /// The metrics of this plugin.
     #[must_use]
     pub fn new(plugin: &str) -> Self {
@@ -81,10 +81,10 @@ impl Counted {
     /// Counts what came of one request.
     pub fn verdict(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Answered(Answer::Allow { .. }) => self.allowed.increment(),
-            Verdict::Answered(Answer::Deny { .. }) => self.denied.increment(),
+            Verdict::Answered(CheckResponse::Allow { .. }) => self.allowed.increment(),
+            Verdict::Answered(CheckResponse::Deny { .. }) => self.denied.increment(),
             Verdict::Failed(reason) => {
-                if let Some((_, counter)) = self.failed.iter().find(|(counted, _)| counted == reason) {
+                if let Some((_, counter)) = self.failed.iter().find(|(known, _)| known == reason) {
                     counter.increment();
                 }
             }

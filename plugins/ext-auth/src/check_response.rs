@@ -14,7 +14,7 @@ const ON_DENY: [&str; 3] = ["content-type", "location", "www-authenticate"];
 
 /// A decision of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum CheckResponse {
     /// The request passes.
     Allow {
         /// What the upstream is told.
@@ -35,7 +35,7 @@ pub enum Answer {
 
 /// What of an answer goes where.
 #[derive(Debug)]
-pub struct Answers {
+pub struct ResponseHeaders {
     /// What the upstream may be told by nobody but the service.
     pub upstream: Names,
     allow_client: Names,
@@ -43,7 +43,7 @@ pub struct Answers {
     deny_body: bool,
 }
 
-impl Answers {
+impl ResponseHeaders {
     /// Compiles `onAllow` and `onDeny`.
     ///
     /// # Errors
@@ -69,16 +69,16 @@ impl Answers {
         headers: &Pairs,
         body_size: usize,
         body: impl FnOnce() -> Bytes,
-    ) -> Option<Answer> {
+    ) -> Option<CheckResponse> {
         match status {
-            200..=299 => Some(Answer::Allow {
+            200..=299 => Some(CheckResponse::Allow {
                 upstream: self.upstream.choose(headers),
                 client: self.allow_client.choose(headers),
             }),
             300..=499 => {
                 let has_body = self.deny_body && body_size <= MAX_BODY;
                 let body = if has_body { body() } else { Bytes::new() };
-                Some(Answer::Deny { status, headers: self.deny_client.choose(headers), body })
+                Some(CheckResponse::Deny { status, headers: self.deny_client.choose(headers), body })
             }
             _ => None,
         }
@@ -131,12 +131,12 @@ const fn grpc_status(status: u16) -> u8 {
 mod tests {
     use super::*;
 
-    fn answers() -> Answers {
+    fn answers() -> ResponseHeaders {
         let on_allow = config::OnAllow {
             upstream_headers: vec!["x-auth-*".into()],
             client_headers: vec!["set-cookie".into()],
         };
-        Answers::compile(&on_allow, &config::OnDeny::default()).unwrap()
+        ResponseHeaders::compile(&on_allow, &config::OnDeny::default()).unwrap()
     }
 
     fn lines(lines: &[(&str, &str)]) -> Pairs {
@@ -159,13 +159,13 @@ mod tests {
             ("x-internal", "1"),
         ]);
         let read = |status| answers().read(status, &headers, 2, || b"no".to_vec());
-        let allowed = Answer::Allow {
+        let allowed = CheckResponse::Allow {
             upstream: text(&[("x-auth-user", "alice"), ("x-auth-role", "a"), ("x-auth-role", "b")]),
             client: text(&[("set-cookie", "s=1")]),
         };
         assert_eq!(read(204), Some(allowed));
         let headers = text(&[("www-authenticate", "Basic")]);
-        assert_eq!(read(401), Some(Answer::Deny { status: 401, headers, body: b"no".to_vec() }));
+        assert_eq!(read(401), Some(CheckResponse::Deny { status: 401, headers, body: b"no".to_vec() }));
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_body_that_is_too_large_is_left_out() {
         let body = |size| match answers().read(403, &Pairs::default(), size, || vec![b'x'; size]) {
-            Some(Answer::Deny { body, .. }) => body.len(),
+            Some(CheckResponse::Deny { body, .. }) => body.len(),
             other => panic!("{other:?}"),
         };
         assert_eq!((body(MAX_BODY), body(MAX_BODY + 1)), (MAX_BODY, 0));

@@ -11,13 +11,13 @@ use plugin_kit::hostcalls;
 use plugin_kit::pairs::Pairs;
 use plugin_kit::{body, stream};
 
-use crate::answer::{self, Answer, Answers};
 use crate::breaker::Breaker;
 use crate::cache::{Cache, Found};
+use crate::check_request::{CheckRequest, Service};
+use crate::check_response::{self, CheckResponse, ResponseHeaders};
 use crate::config::{Config, Failure};
-use crate::counted::{Counted, Reason};
-use crate::held::{Held, Queue, Told, Waits};
-use crate::question::{Question, Service};
+use crate::metrics::{Metrics, Reason};
+use crate::pending::{ClientHeaders, Pending, Queue, Waits};
 
 /// How often it is looked whether another worker has the answer.
 const POLL: Duration = Duration::from_millis(5);
@@ -30,13 +30,13 @@ const ALONE: Waits = Waits::ForATick { alone: true };
 
 /// All that requests share.
 #[derive(Debug)]
-pub struct Asking {
+pub struct Authorizer {
     /// The service.
     pub service: Service,
     /// What of its answers goes where.
-    pub answers: Answers,
+    pub answers: ResponseHeaders,
     /// The plugin's own metrics.
-    pub counted: Counted,
+    pub metrics: Metrics,
     failure_status: u16,
     cache: Option<Cache>,
     breaker: RefCell<Breaker>,
@@ -44,16 +44,16 @@ pub struct Asking {
     period: Cell<Duration>,
 }
 
-/// What comes of asking.
+/// The outcome of a check.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// The service decided.
-    Answered(Answer),
+    Answered(CheckResponse),
     /// It did not.
     Failed(Reason),
 }
 
-impl Asking {
+impl Authorizer {
     /// Compiles what requests share; `raw` is the text of the configuration.
     ///
     /// # Errors
@@ -67,8 +67,8 @@ impl Asking {
         let cache = config.cache.as_ref();
         Ok(Self {
             service: Service::compile(&config.service, cache, raw)?,
-            answers: Answers::compile(&config.on_allow, &config.on_deny)?,
-            counted: Counted::new(plugin),
+            answers: ResponseHeaders::compile(&config.on_allow, &config.on_deny)?,
+            metrics: Metrics::new(plugin),
             failure_status,
             cache: cache.map(|cache| Cache::compile(plugin, cache)).transpose().at("cache")?,
             breaker: RefCell::new(Breaker::compile(&config.service.breaker).at("breaker").at("service")?),
@@ -78,7 +78,7 @@ impl Asking {
     }
 
     /// Asks for a request whose callback this is; `None` where it must wait.
-    pub fn ask(&self, mut held: Held, now: Duration) -> Option<Verdict> {
+    pub fn ask(&self, mut held: Pending, now: Duration) -> Option<Verdict> {
         let verdict = self.turn(&mut held, now);
         if verdict.is_none() {
             self.wait(held);
@@ -87,11 +87,11 @@ impl Asking {
     }
 
     /// Asks in the name of a request that goes on meanwhile.
-    pub fn watch(&self, held: Held, now: Duration) {
+    pub fn watch(&self, held: Pending, now: Duration) {
         if let (Some(cache), Some(key)) = (&self.cache, &held.question.key)
             && let Found::Known(answer) = cache.peek(key, now)
         {
-            self.counted.hits.increment();
+            self.metrics.hits.increment();
             self.settle(&held, &Verdict::Answered(answer));
         } else if self.queue.borrow().iter().len() >= MAX_WATCHED {
             self.settle(&held, &Verdict::Failed(Reason::Busy));
@@ -105,7 +105,7 @@ impl Asking {
     pub fn on_answer(&self, token: Token, num_headers: usize, body_size: usize, now: Duration) {
         let Some(held) = self.queue.borrow_mut().take_call(token) else { return };
         let Waits::ForAnswer { since, leads, .. } = held.waits else { return };
-        self.counted.call_milliseconds.record(millis(now.saturating_sub(since)));
+        self.metrics.call_milliseconds.record(millis(now.saturating_sub(since)));
         let (verdict, headers) = self.read(num_headers, body_size);
         match &verdict {
             Verdict::Answered(_) => self.breaker.borrow_mut().succeeded(),
@@ -148,39 +148,39 @@ impl Asking {
             }
             self.queue.borrow_mut().push(held);
         }
-        let waits = self.queue.borrow().iter().any(Held::is_waiting);
+        let waits = self.queue.borrow().iter().any(Pending::is_waiting);
         self.set_tick(if waits { POLL } else { Duration::ZERO });
     }
 
     /// A request is over. Who waits for its answer must not wait any longer: nobody gets it.
     pub fn leave(&self, stream: stream::StreamId, now: Duration) {
         let left = self.queue.borrow_mut().take_stream(stream);
-        if let Some(Held { waits: Waits::ForAnswer { leads: true, .. }, question, .. }) = left {
+        if let Some(Pending { waits: Waits::ForAnswer { leads: true, .. }, question, .. }) = left {
             self.release(&question, now);
         }
     }
 
     /// Does what the verdict says to the request that the hostcalls are about; `true` where it goes on.
-    pub fn act(&self, verdict: &Verdict, told: &Told, failure: Failure, is_grpc: bool) -> bool {
-        self.counted.verdict(verdict);
+    pub fn act(&self, verdict: &Verdict, told: &ClientHeaders, failure: Failure, is_grpc: bool) -> bool {
+        self.metrics.verdict(verdict);
         match verdict {
-            Verdict::Answered(Answer::Allow { upstream, client }) => {
+            Verdict::Answered(CheckResponse::Allow { upstream, client }) => {
                 for (name, value) in upstream {
                     let _ = REQUEST.add(name, value);
                 }
                 told.borrow_mut().extend(client.iter().cloned());
                 true
             }
-            Verdict::Answered(Answer::Deny { status, headers, body }) => {
+            Verdict::Answered(CheckResponse::Deny { status, headers, body }) => {
                 debug!("denied status={status}");
-                answer::denial(*status, headers, body, is_grpc).send();
+                check_response::denial(*status, headers, body, is_grpc).send();
                 false
             }
             Verdict::Failed(reason) => {
                 let reason = reason.as_str();
                 debug!("no answer reason={reason}");
                 if failure == Failure::Deny {
-                    answer::failure(self.failure_status, reason, is_grpc).send();
+                    check_response::failure(self.failure_status, reason, is_grpc).send();
                 }
                 failure == Failure::Allow
             }
@@ -188,14 +188,14 @@ impl Asking {
     }
 
     /// A request's turn: it has its verdict, or it calls, or finds somebody else calling.
-    fn turn(&self, held: &mut Held, now: Duration) -> Option<Verdict> {
+    fn turn(&self, held: &mut Pending, now: Duration) -> Option<Verdict> {
         let mut leads = false;
         if let (Some(cache), Some(key)) = (&self.cache, &held.question.key)
             && held.waits != ALONE
         {
             match cache.claim(key, now, held.deadline) {
                 Found::Known(answer) => {
-                    self.counted.hits.increment();
+                    self.metrics.hits.increment();
                     return Some(Verdict::Answered(answer));
                 }
                 Found::Asked => return None,
@@ -205,7 +205,7 @@ impl Asking {
         }
         match self.call(held, now) {
             Ok(call) => {
-                self.counted.misses.increment();
+                self.metrics.misses.increment();
                 held.waits = Waits::ForAnswer { call, since: now, leads };
                 None
             }
@@ -218,7 +218,7 @@ impl Asking {
         }
     }
 
-    fn call(&self, held: &Held, now: Duration) -> Result<Token, Reason> {
+    fn call(&self, held: &Pending, now: Duration) -> Result<Token, Reason> {
         let left = held.deadline.saturating_sub(now);
         if left.is_zero() {
             return Err(Reason::Timeout);
@@ -233,7 +233,7 @@ impl Asking {
         })
     }
 
-    fn wait(&self, held: Held) {
+    fn wait(&self, held: Pending) {
         if let Waits::ForATick { .. } = held.waits {
             self.tick_every(POLL);
         }
@@ -260,7 +260,7 @@ impl Asking {
     /// Files an answer; `false` where everybody must ask for himself. A failure is shared by those that wait for it.
     fn tell(
         &self,
-        question: &Question,
+        question: &CheckRequest,
         verdict: &Verdict,
         headers: &Pairs,
         leads: bool,
@@ -278,25 +278,25 @@ impl Asking {
         }
     }
 
-    fn release(&self, question: &Question, now: Duration) {
+    fn release(&self, question: &CheckRequest, now: Duration) {
         if let (Some(cache), Some(key)) = (&self.cache, &question.key) {
             cache.release(key, now);
         }
     }
 
     /// Tells a request that waits, from whatever callback.
-    fn settle(&self, held: &Held, verdict: &Verdict) {
+    fn settle(&self, held: &Pending, verdict: &Verdict) {
         let Some(stream) = held.stream else { return self.report(held, verdict) };
         if stream.enter().is_ok() && self.act(verdict, &held.told, held.failure, held.is_grpc) {
             stream::resume_request();
         }
     }
 
-    fn report(&self, held: &Held, verdict: &Verdict) {
-        self.counted.verdict(verdict);
+    fn report(&self, held: &Pending, verdict: &Verdict) {
+        self.metrics.verdict(verdict);
         match verdict {
-            Verdict::Answered(Answer::Allow { .. }) => {}
-            Verdict::Answered(Answer::Deny { status, .. }) => info!("dryRun denied status={status}"),
+            Verdict::Answered(CheckResponse::Allow { .. }) => {}
+            Verdict::Answered(CheckResponse::Deny { status, .. }) => info!("dryRun denied status={status}"),
             Verdict::Failed(reason) => {
                 let failure = if held.failure == Failure::Allow { "allow" } else { "deny" };
                 info!("dryRun no answer reason={} failure={failure}", reason.as_str());
