@@ -1,4 +1,4 @@
-//! Who asks, who waits, and who is told: requests, the cache and the service brought together.
+//! Decides requests by responses of the service: cached ones, those to their own calls, or those to the calls of others.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -16,41 +16,75 @@ use crate::cache::{Cache, Found};
 use crate::check_request::{CheckRequest, Service};
 use crate::check_response::{self, CheckResponse, ResponseHeaders};
 use crate::config::{Config, Failure};
+use crate::key::Key;
 use crate::metrics::{Metrics, Reason};
-use crate::pending::{ClientHeaders, Pending, Queue, Waits};
+use crate::pending::{Call, Pending, Queue, Ticket};
 
-/// How often it is looked whether another worker has the answer.
+/// How often the table is read for responses to the calls of other workers.
 const POLL: Duration = Duration::from_millis(5);
-/// As soon as the host can: what is asked in the name of others is asked in a tick.
+/// The shortest tick: calls on behalf of other requests are made from a tick.
 const SOON: Duration = Duration::from_millis(1);
-/// A dry run holds nobody back, so nothing else bounds how much it asks at a time.
-const MAX_WATCHED: usize = 4096;
+/// How many keys are looked up in a tick.
+const MAX_POLLED: usize = 128;
+/// How many requests wait for the calls of others. Each keeps its check request, so they are bounded.
+const MAX_WAITING: usize = 4096;
+/// How many calls a dry run makes at a time. It pauses no request, so nothing else bounds them.
+const MAX_DRY_RUN: usize = 4096;
 
-const ALONE: Waits = Waits::ForATick { alone: true };
-
-/// All that requests share.
+/// What all requests of a worker share.
 #[derive(Debug)]
 pub struct Authorizer {
-    /// The service.
+    /// The service, and the calls to it.
     pub service: Service,
-    /// What of its answers goes where.
-    pub answers: ResponseHeaders,
+    /// The headers of its responses that go on.
+    pub headers: ResponseHeaders,
     /// The plugin's own metrics.
     pub metrics: Metrics,
     failure_status: u16,
     cache: Option<Cache>,
     breaker: RefCell<Breaker>,
     queue: RefCell<Queue>,
-    period: Cell<Duration>,
+    tick: Cell<Duration>,
 }
 
 /// The outcome of a check.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// The service decided.
-    Answered(CheckResponse),
+    Decided(CheckResponse),
     /// It did not.
     Failed(Reason),
+}
+
+/// What becomes of a request in its callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Passes,
+    /// It was answered.
+    Denied,
+    /// It must pause until the authorizer resumes or answers it; see [`Authorizer::leave`].
+    Pends(Ticket),
+}
+
+/// How a request gets its verdict.
+enum Turn {
+    /// The response is cached.
+    Cached(CheckResponse),
+    /// Another request calls for the same key.
+    Waits(Key),
+    /// By its own call; `leads` if others may wait for it.
+    Calls { leads: bool },
+}
+
+/// Who gets a verdict.
+enum Audience {
+    /// Every request that waits for the key.
+    All(Key),
+    /// Only the request that called, and this is known now: the others make their own calls.
+    Private(Key),
+    /// Only the request that called.
+    One,
 }
 
 impl Authorizer {
@@ -65,179 +99,255 @@ impl Authorizer {
             return Err(ConfigError::new(message)).at("failureStatus");
         }
         let cache = config.cache.as_ref();
+        let service = Service::compile(&config.service, cache, raw)?;
+        let compile_cache = |cache| Cache::compile(plugin, cache, service.timeout);
         Ok(Self {
-            service: Service::compile(&config.service, cache, raw)?,
-            answers: ResponseHeaders::compile(&config.on_allow, &config.on_deny)?,
+            headers: ResponseHeaders::compile(&config.on_allow, &config.on_deny)?,
             metrics: Metrics::new(plugin),
             failure_status,
-            cache: cache.map(|cache| Cache::compile(plugin, cache)).transpose().at("cache")?,
+            cache: cache.map(compile_cache).transpose().at("cache")?,
             breaker: RefCell::new(Breaker::compile(&config.service.breaker).at("breaker").at("service")?),
             queue: RefCell::default(),
-            period: Cell::new(Duration::ZERO),
+            tick: Cell::new(Duration::ZERO),
+            service,
         })
     }
 
-    /// Asks for a request whose callback this is; `None` where it must wait.
-    pub fn ask(&self, mut held: Pending, now: Duration) -> Option<Verdict> {
-        let verdict = self.turn(&mut held, now);
-        if verdict.is_none() {
-            self.wait(held);
+    /// Checks a request, in its callback.
+    pub fn check(&self, request: Pending, now: Option<Duration>) -> Progress {
+        let leads = match self.turn(&request, now) {
+            Turn::Cached(response) => return self.apply(&Verdict::Decided(response), &request),
+            Turn::Waits(key) => return Progress::Pends(self.wait(request, key, now)),
+            Turn::Calls { leads } => leads,
+        };
+        match self.call(&request, now) {
+            Ok(token) => {
+                let mut queue = self.queue.borrow_mut();
+                let ticket = queue.ticket();
+                queue.call(ticket, request, token, Call { since: now, leads });
+                Progress::Pends(ticket)
+            }
+            Err(reason) => {
+                if leads {
+                    self.release(&request.check, now);
+                }
+                self.apply(&Verdict::Failed(reason), &request)
+            }
         }
-        verdict
     }
 
-    /// Asks in the name of a request that goes on meanwhile.
-    pub fn watch(&self, held: Pending, now: Duration) {
-        if let (Some(cache), Some(key)) = (&self.cache, &held.question.key)
-            && let Found::Known(answer) = cache.peek(key, now)
-        {
-            self.metrics.hits.increment();
-            self.settle(&held, &Verdict::Answered(answer));
-        } else if self.queue.borrow().iter().len() >= MAX_WATCHED {
-            self.settle(&held, &Verdict::Failed(Reason::Busy));
-        } else {
-            self.queue.borrow_mut().push(held);
-            self.tick_every(SOON);
+    /// Checks a request that goes on meanwhile.
+    pub fn dry_run(&self, request: Pending, now: Option<Duration>) {
+        if self.queue.borrow().len() >= MAX_DRY_RUN {
+            return self.settle(&request, &Verdict::Failed(Reason::Busy));
+        }
+        match self.turn(&request, now) {
+            Turn::Cached(response) => self.settle(&request, &Verdict::Decided(response)),
+            Turn::Waits(key) => _ = self.wait(request, key, now),
+            // The request may be over before the response comes, so it is the root that must call.
+            Turn::Calls { leads } => {
+                let mut queue = self.queue.borrow_mut();
+                let ticket = queue.ticket();
+                queue.postpone(ticket, request, leads);
+                self.tick_within(SOON);
+            }
         }
     }
 
-    /// The answer to a call.
-    pub fn on_answer(&self, token: Token, num_headers: usize, body_size: usize, now: Duration) {
-        let Some(held) = self.queue.borrow_mut().take_call(token) else { return };
-        let Waits::ForAnswer { since, leads, .. } = held.waits else { return };
-        self.metrics.call_milliseconds.record(millis(now.saturating_sub(since)));
+    /// The response to a call.
+    pub fn on_response(&self, token: Token, num_headers: usize, body_size: usize, now: Option<Duration>) {
+        let Some((request, call)) = self.queue.borrow_mut().take_call(token) else { return };
+        if let (Some(now), Some(since)) = (now, call.since) {
+            self.metrics.call_milliseconds.record(millis(now.saturating_sub(since)));
+        }
         let (verdict, headers) = self.read(num_headers, body_size);
         match &verdict {
-            Verdict::Answered(_) => self.breaker.borrow_mut().succeeded(),
-            Verdict::Failed(reason) => self.service_failed(*reason, now),
+            Verdict::Decided(_) => self.breaker.borrow_mut().succeeded(),
+            Verdict::Failed(reason) => self.service_failed(*reason, now.unwrap_or_default()),
         }
-        let is_shared = self.tell(&held.question, &verdict, &headers, leads, now);
-        self.settle(&held, &verdict);
-        let Some(key) = held.question.key.filter(|_| leads) else { return };
-        let alike = self.queue.borrow_mut().take_alike(&key);
-        for mut other in alike {
-            if is_shared {
-                self.settle(&other, &verdict);
-            } else {
-                other.waits = ALONE;
-                self.queue.borrow_mut().push(other);
-                self.tick_every(SOON);
+        let audience = self.publish(&request.check, &verdict, &headers, call.leads, now);
+        self.settle(&request, &verdict);
+        match audience {
+            Audience::All(key) => {
+                let group = self.queue.borrow_mut().take_group(&key);
+                group.iter().for_each(|(_, other)| self.settle(other, &verdict));
             }
+            Audience::Private(key) => self.postpone_group(&key),
+            Audience::One => self.hand_over(&request.check),
         }
     }
 
-    /// Looks after those that wait. This is the root's callback, so what is asked here is answered to the root.
-    pub fn on_tick(&self, now: Duration) {
-        let mut asked = None;
-        let waiting = self.queue.borrow_mut().take_waiting();
-        for mut held in waiting {
-            let verdict = if now >= held.deadline {
-                Some(Verdict::Failed(Reason::Timeout))
-            } else if asked.is_some() && asked == held.question.key {
-                None
-            } else {
-                self.turn(&mut held, now)
-            };
-            if let Some(verdict) = verdict {
-                self.settle(&held, &verdict);
-                continue;
+    /// Looks after the requests that wait. This is the root's callback, so the calls that it makes are answered to the
+    /// root.
+    pub fn on_tick(&self, now: Option<Duration>) {
+        let due = self.queue.borrow_mut().take_due();
+        for (ticket, request, leads) in due {
+            let key = request.check.key.filter(|_| leads);
+            if !self.start(ticket, request, leads, now)
+                && let Some(key) = key
+            {
+                self.lead(&key, now);
             }
-            // No need to look again for those like it.
-            if let Waits::ForATick { alone: false } | Waits::ForAnswer { leads: true, .. } = held.waits {
-                asked = held.question.key;
-            }
-            self.queue.borrow_mut().push(held);
         }
-        let waits = self.queue.borrow().iter().any(Pending::is_waiting);
-        self.set_tick(if waits { POLL } else { Duration::ZERO });
+        let expired = self.queue.borrow_mut().take_expired(now);
+        for (ticket, request) in expired {
+            self.start(ticket, request, false, now);
+        }
+        let keys = self.queue.borrow_mut().next_keys(MAX_POLLED);
+        for key in keys {
+            self.poll(&key, now);
+        }
+        self.set_tick(self.next_tick(now));
     }
 
-    /// A request is over. Who waits for its answer must not wait any longer: nobody gets it.
-    pub fn leave(&self, stream: stream::StreamId, now: Duration) {
-        let left = self.queue.borrow_mut().take_stream(stream);
-        if let Some(Pending { waits: Waits::ForAnswer { leads: true, .. }, question, .. }) = left {
-            self.release(&question, now);
+    /// A pending request has ended.
+    pub fn leave(&self, ticket: Ticket, now: Option<Duration>) {
+        let left = self.queue.borrow_mut().leave(ticket);
+        if let Some((request, true)) = left {
+            self.release(&request.check, now);
+            self.hand_over(&request.check);
         }
     }
 
-    /// Does what the verdict says to the request that the hostcalls are about; `true` where it goes on.
-    pub fn act(&self, verdict: &Verdict, told: &ClientHeaders, failure: Failure, is_grpc: bool) -> bool {
+    /// Applies the verdict to the request that the hostcalls are about.
+    fn apply(&self, verdict: &Verdict, request: &Pending) -> Progress {
         self.metrics.verdict(verdict);
         match verdict {
-            Verdict::Answered(CheckResponse::Allow { upstream, client }) => {
+            Verdict::Decided(CheckResponse::Allow { upstream, client }) => {
                 for (name, value) in upstream {
                     let _ = REQUEST.add(name, value);
                 }
-                told.borrow_mut().extend(client.iter().cloned());
-                true
+                request.client_headers.borrow_mut().extend(client.iter().cloned());
+                Progress::Passes
             }
-            Verdict::Answered(CheckResponse::Deny { status, headers, body }) => {
+            Verdict::Decided(CheckResponse::Deny { status, headers, body }) => {
                 debug!("denied status={status}");
-                check_response::denial(*status, headers, body, is_grpc).send();
-                false
+                check_response::denial(*status, headers, body, request.is_grpc).send();
+                Progress::Denied
             }
             Verdict::Failed(reason) => {
                 let reason = reason.as_str();
                 debug!("no answer reason={reason}");
-                if failure == Failure::Deny {
-                    check_response::failure(self.failure_status, reason, is_grpc).send();
+                match request.failure {
+                    Failure::Deny => {
+                        check_response::failure(self.failure_status, reason, request.is_grpc).send();
+                        Progress::Denied
+                    }
+                    Failure::Allow => Progress::Passes,
                 }
-                failure == Failure::Allow
             }
         }
     }
 
-    /// A request's turn: it has its verdict, or it calls, or finds somebody else calling.
-    fn turn(&self, held: &mut Pending, now: Duration) -> Option<Verdict> {
-        let mut leads = false;
-        if let (Some(cache), Some(key)) = (&self.cache, &held.question.key)
-            && held.waits != ALONE
-        {
-            match cache.claim(key, now, held.deadline) {
-                Found::Known(answer) => {
-                    self.metrics.hits.increment();
-                    return Some(Verdict::Answered(answer));
-                }
-                Found::Asked => return None,
-                Found::Alone => {}
-                Found::Free => leads = true,
+    fn turn(&self, request: &Pending, now: Option<Duration>) -> Turn {
+        // Without a clock nothing cached is known to be fresh, and no wait has an end.
+        let (Some(cache), Some(key), Some(now)) = (&self.cache, request.check.key, now) else {
+            return Turn::Calls { leads: false };
+        };
+        match cache.claim(&key, now) {
+            Found::Cached(response) => {
+                self.metrics.hits.increment();
+                Turn::Cached(response)
             }
-        }
-        match self.call(held, now) {
-            Ok(call) => {
-                self.metrics.misses.increment();
-                held.waits = Waits::ForAnswer { call, since: now, leads };
-                None
+            Found::InFlight if self.queue.borrow().waiting() < MAX_WAITING => Turn::Waits(key),
+            Found::InFlight => {
+                self.metrics.uncoalesced.increment();
+                Turn::Calls { leads: false }
             }
-            Err(reason) => {
-                if leads {
-                    self.release(&held.question, now);
-                }
-                Some(Verdict::Failed(reason))
-            }
+            Found::Private => Turn::Calls { leads: false },
+            Found::Missing => Turn::Calls { leads: true },
         }
     }
 
-    fn call(&self, held: &Pending, now: Duration) -> Result<Token, Reason> {
-        let left = held.deadline.saturating_sub(now);
-        if left.is_zero() {
-            return Err(Reason::Timeout);
-        }
-        if !self.breaker.borrow_mut().admits(now) {
+    fn wait(&self, request: Pending, key: Key, now: Option<Duration>) -> Ticket {
+        let mut queue = self.queue.borrow_mut();
+        let ticket = queue.ticket();
+        queue.wait(ticket, request, key, now.unwrap_or_default().saturating_add(self.service.timeout));
+        self.tick_within(if queue.is_led(&key) { self.service.timeout } else { POLL });
+        ticket
+    }
+
+    /// Calls the service for a request, always with the full timeout.
+    fn call(&self, request: &Pending, now: Option<Duration>) -> Result<Token, Reason> {
+        if !self.breaker.borrow_mut().admits(now.unwrap_or_default()) {
             return Err(Reason::Breaker);
         }
-        self.service.ask(&held.question, left).map_err(|refused| {
-            debug!("the service cannot be asked: error={refused:?}");
-            self.service_failed(Reason::Refused, now);
+        let called = self.service.call(&request.check).map_err(|refused| {
+            debug!("the service cannot be called: error={refused:?}");
+            self.service_failed(Reason::Refused, now.unwrap_or_default());
             Reason::Refused
-        })
+        })?;
+        self.metrics.misses.increment();
+        Ok(called)
     }
 
-    fn wait(&self, held: Pending) {
-        if let Waits::ForATick { .. } = held.waits {
-            self.tick_every(POLL);
+    /// Calls for a request whose turn it is, in a tick; `false` if it is decided without a call.
+    fn start(&self, ticket: Ticket, request: Pending, leads: bool, now: Option<Duration>) -> bool {
+        match self.call(&request, now) {
+            Ok(token) => {
+                self.queue.borrow_mut().call(ticket, request, token, Call { since: now, leads });
+                true
+            }
+            Err(reason) => {
+                self.settle(&request, &Verdict::Failed(reason));
+                false
+            }
         }
-        self.queue.borrow_mut().push(held);
+    }
+
+    /// Lets a request that waits for this key, which is claimed, call for all of them.
+    fn lead(&self, key: &Key, now: Option<Duration>) {
+        loop {
+            let first = self.queue.borrow_mut().take_first(key);
+            let Some((ticket, request)) = first else { break };
+            if self.start(ticket, request, true, now) {
+                return;
+            }
+        }
+        if let (Some(cache), Some(now)) = (&self.cache, now) {
+            cache.release(key, now);
+        }
+    }
+
+    /// Looks up a key for which another worker calls, or called.
+    fn poll(&self, key: &Key, now: Option<Duration>) {
+        let (Some(cache), Some(now)) = (&self.cache, now) else { return };
+        match cache.claim(key, now) {
+            Found::Cached(response) => {
+                let group = self.queue.borrow_mut().take_group(key);
+                let verdict = Verdict::Decided(response);
+                for (_, request) in group {
+                    self.metrics.hits.increment();
+                    self.settle(&request, &verdict);
+                }
+            }
+            Found::InFlight => {}
+            Found::Private => {
+                let group = self.queue.borrow_mut().take_group(key);
+                for (ticket, request) in group {
+                    self.start(ticket, request, false, Some(now));
+                }
+            }
+            Found::Missing => self.lead(key, Some(now)),
+        }
+    }
+
+    fn postpone_group(&self, key: &Key) {
+        let mut queue = self.queue.borrow_mut();
+        let group = queue.take_group(key);
+        if !group.is_empty() {
+            self.tick_within(SOON);
+        }
+        for (ticket, request) in group {
+            queue.postpone(ticket, request, false);
+        }
+    }
+
+    /// Where requests wait for a call that is over, the next tick lets one of them call.
+    fn hand_over(&self, check: &CheckRequest) {
+        if check.key.is_some_and(|key| self.queue.borrow().waits_for(&key)) {
+            self.tick_within(SOON);
+        }
     }
 
     fn read(&self, num_headers: usize, body_size: usize) -> (Verdict, Pairs) {
@@ -248,57 +358,61 @@ impl Authorizer {
         let status = headers.iter().find(|(name, _)| *name == b":status");
         let status =
             status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()).unwrap_or(0);
-        let answer = self.answers.read(status, &headers, body_size, || body::CALL_RESPONSE.read(body_size));
-        let verdict = match answer {
-            Some(answer) => Verdict::Answered(answer),
+        let response = self.headers.read(status, &headers, body_size, || body::CALL_RESPONSE.read(body_size));
+        let verdict = match response {
+            Some(response) => Verdict::Decided(response),
             None if status == 504 => Verdict::Failed(Reason::Timeout),
             None => Verdict::Failed(Reason::Status),
         };
         (verdict, headers)
     }
 
-    /// Files an answer; `false` where everybody must ask for himself. A failure is shared by those that wait for it.
-    fn tell(
+    /// Stores what other requests may use of a verdict. A failure is for nobody else: each makes its own call.
+    fn publish(
         &self,
-        question: &CheckRequest,
+        check: &CheckRequest,
         verdict: &Verdict,
         headers: &Pairs,
         leads: bool,
-        now: Duration,
-    ) -> bool {
-        let (Some(cache), Some(key)) = (&self.cache, &question.key) else { return false };
-        match verdict {
-            Verdict::Answered(answer) => cache.put(key, answer, cache.keep.time(answer, headers), now),
-            Verdict::Failed(_) => {
-                if leads {
-                    cache.release(key, now);
+        now: Option<Duration>,
+    ) -> Audience {
+        match (&self.cache, check.key, verdict, now) {
+            (Some(cache), Some(key), Verdict::Decided(response), Some(now)) => {
+                match cache.put(&key, response, cache.ttl.time(response, headers), now) {
+                    true => Audience::All(key),
+                    false => Audience::Private(key),
                 }
-                true
+            }
+            _ => {
+                if leads {
+                    self.release(check, now);
+                }
+                Audience::One
             }
         }
     }
 
-    fn release(&self, question: &CheckRequest, now: Duration) {
-        if let (Some(cache), Some(key)) = (&self.cache, &question.key) {
+    fn release(&self, check: &CheckRequest, now: Option<Duration>) {
+        if let (Some(cache), Some(key), Some(now)) = (&self.cache, &check.key, now) {
             cache.release(key, now);
         }
     }
 
-    /// Tells a request that waits, from whatever callback.
-    fn settle(&self, held: &Pending, verdict: &Verdict) {
-        let Some(stream) = held.stream else { return self.report(held, verdict) };
-        if stream.enter().is_ok() && self.act(verdict, &held.told, held.failure, held.is_grpc) {
+    /// Applies the verdict to a pending request, from any callback.
+    fn settle(&self, request: &Pending, verdict: &Verdict) {
+        let Some(stream) = request.stream else { return self.report(request, verdict) };
+        if stream.enter().is_ok() && self.apply(verdict, request) == Progress::Passes {
             stream::resume_request();
         }
     }
 
-    fn report(&self, held: &Pending, verdict: &Verdict) {
+    fn report(&self, request: &Pending, verdict: &Verdict) {
         self.metrics.verdict(verdict);
         match verdict {
-            Verdict::Answered(CheckResponse::Allow { .. }) => {}
-            Verdict::Answered(CheckResponse::Deny { status, .. }) => info!("dryRun denied status={status}"),
+            Verdict::Decided(CheckResponse::Allow { .. }) => {}
+            Verdict::Decided(CheckResponse::Deny { status, .. }) => info!("dryRun denied status={status}"),
             Verdict::Failed(reason) => {
-                let failure = if held.failure == Failure::Allow { "allow" } else { "deny" };
+                let failure = if request.failure == Failure::Allow { "allow" } else { "deny" };
                 info!("dryRun no answer reason={} failure={failure}", reason.as_str());
             }
         }
@@ -313,16 +427,25 @@ impl Authorizer {
         }
     }
 
-    /// A tick at least that often.
-    fn tick_every(&self, period: Duration) {
-        let current = self.period.get();
+    fn next_tick(&self, now: Option<Duration>) -> Duration {
+        let queue = self.queue.borrow();
+        if queue.waits_for_others() {
+            return POLL;
+        }
+        let until_expiry = |until: Duration| until.saturating_sub(now.unwrap_or_default()).max(POLL);
+        queue.first_expiry().map_or(Duration::ZERO, until_expiry)
+    }
+
+    /// Sees to it that the next tick comes within this time.
+    fn tick_within(&self, period: Duration) {
+        let current = self.tick.get();
         if current.is_zero() || period < current {
             self.set_tick(period);
         }
     }
 
     fn set_tick(&self, period: Duration) {
-        if self.period.replace(period) != period {
+        if self.tick.replace(period) != period {
             let _ = hostcalls::set_tick_period(period);
         }
     }

@@ -12,12 +12,12 @@ pub const VERSION: u8 = 1;
 /// What is known about a question. Times are of the monotonic clock, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Somebody asks.
-    Asked,
-    /// Its answers cannot be shared: everybody asks for himself.
-    Alone,
-    /// The answer, as bytes.
-    Known(Bytes),
+    /// A request calls for it.
+    InFlight,
+    /// Responses for it are not shared: each request calls.
+    Private,
+    /// The response, as bytes.
+    Cached(Bytes),
 }
 
 /// What is known about a question until then.
@@ -53,9 +53,9 @@ impl Bucket {
         let mut value = vec![VERSION];
         for entry in self.0.iter().filter(|entry| entry.until > now) {
             let (kind, answer): (u8, &[u8]) = match &entry.state {
-                State::Asked => (0, &[]),
-                State::Alone => (1, &[]),
-                State::Known(answer) => (2, answer),
+                State::InFlight => (0, &[]),
+                State::Private => (1, &[]),
+                State::Cached(answer) => (2, answer),
             };
             value.extend(entry.key);
             value.extend(entry.until.to_le_bytes());
@@ -79,8 +79,11 @@ impl Bucket {
         let evicts = self.0.len() >= WAYS;
         if evicts {
             // Who waits for an answer would have to ask.
-            let first =
-                self.0.iter().enumerate().min_by_key(|(_, entry)| (entry.state == State::Asked, entry.until));
+            let first = self
+                .0
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, entry)| (entry.state == State::InFlight, entry.until));
             if let Some(index) = first.map(|(index, _)| index) {
                 self.0.swap_remove(index);
             }
@@ -92,7 +95,7 @@ impl Bucket {
     /// Nobody asks any more; `true` where somebody did.
     pub fn release(&mut self, key: &Key) -> bool {
         let before = self.0.len();
-        self.0.retain(|entry| entry.key != *key || entry.state != State::Asked);
+        self.0.retain(|entry| entry.key != *key || entry.state != State::InFlight);
         self.0.len() < before
     }
 }
@@ -104,9 +107,9 @@ fn read_entry(rest: &mut &[u8]) -> Option<Entry> {
     let (length, after) = after.split_first_chunk()?;
     let (answer, after) = after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     let state = match (kind, answer) {
-        (0, []) => State::Asked,
-        (1, []) => State::Alone,
-        (2, answer) => State::Known(answer.to_vec()),
+        (0, []) => State::InFlight,
+        (1, []) => State::Private,
+        (2, answer) => State::Cached(answer.to_vec()),
         _ => return None,
     };
     *rest = after;
@@ -124,15 +127,15 @@ mod tests {
     }
 
     fn known(answer: &str) -> State {
-        State::Known(answer.as_bytes().to_vec())
+        State::Cached(answer.as_bytes().to_vec())
     }
 
     #[test]
     fn what_was_written_is_read_until_it_is_over() {
         let mut bucket = Bucket::default();
-        bucket.put(&key(1), State::Asked, 10, 0);
+        bucket.put(&key(1), State::InFlight, 10, 0);
         bucket.put(&key(2), known("yes"), 20, 0);
-        bucket.put(&key(3), State::Alone, 30, 0);
+        bucket.put(&key(3), State::Private, 30, 0);
         assert_eq!(Bucket::read(&bucket.write(0)), bucket);
         let later = Bucket::read(&bucket.write(10));
         assert_eq!(later.get(&key(1), 0), None);
@@ -143,11 +146,11 @@ mod tests {
     #[test]
     fn a_question_has_one_entry() {
         let mut bucket = Bucket::default();
-        bucket.put(&key(1), State::Asked, 10, 0);
+        bucket.put(&key(1), State::InFlight, 10, 0);
         assert!(!bucket.put(&key(1), known("no"), 20, 0));
         assert_eq!(bucket.get(&key(1), 5), Some(&known("no")));
         assert!(!bucket.release(&key(1)), "an answer is not released");
-        bucket.put(&key(1), State::Asked, 30, 0);
+        bucket.put(&key(1), State::InFlight, 30, 0);
         assert!(bucket.release(&key(1)));
         assert_eq!(bucket, Bucket::default());
     }
@@ -158,7 +161,7 @@ mod tests {
         for number in 0..4 {
             assert!(!bucket.put(&key(number), known(""), 100 - u64::from(number), 0));
         }
-        bucket.put(&key(3), State::Asked, 1, 0);
+        bucket.put(&key(3), State::InFlight, 1, 0);
         assert!(bucket.put(&key(9), known(""), 50, 0));
         assert_eq!(bucket.get(&key(2), 0), None);
         assert!(bucket.get(&key(3), 0).is_some());

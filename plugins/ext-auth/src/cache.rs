@@ -1,4 +1,4 @@
-//! The answers of all workers, in a table of fixed size in shared data; and who asks for those that are not there.
+//! The responses that all workers share, in a table of fixed size in shared data, and the calls that are in flight.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::ttl::Ttl;
 
 const ENTRIES: u32 = 4096;
 const ENTRY_BYTES: u32 = 4096;
-/// How long it is remembered that the answers to a question cannot be shared.
-const ALONE: Duration = Duration::from_secs(1);
+/// For how long requests call at once after a response that cannot be shared.
+const PRIVATE: Duration = Duration::from_secs(1);
 
 /// The table.
 #[derive(Debug)]
@@ -25,22 +25,24 @@ pub struct Cache {
     prefix: String,
     buckets: u64,
     entry_bytes: usize,
-    /// How long answers are kept.
-    pub keep: Ttl,
+    /// How long responses are cached.
+    pub ttl: Ttl,
+    /// How long other requests wait for a call.
+    lease: Duration,
     evicted: Counter,
 }
 
-/// What is known about a question.
+/// The state of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The answer.
-    Known(CheckResponse),
-    /// Somebody else asks.
-    Asked,
-    /// The answer is for nobody else: ask.
-    Alone,
-    /// Nothing: ask, and tell everybody.
-    Free,
+    /// The response.
+    Cached(CheckResponse),
+    /// Another request calls for it.
+    InFlight,
+    /// Responses for it are not shared.
+    Private,
+    /// Nothing.
+    Missing,
 }
 
 impl Cache {
@@ -48,7 +50,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where a number is out of its range.
-    pub fn compile(plugin: &str, cache: &config::Cache) -> Result<Self, ConfigError> {
+    pub fn compile(plugin: &str, cache: &config::Cache, lease: Duration) -> Result<Self, ConfigError> {
         let within = |field: &str, number: u32, from: u32, to: u32| {
             if (from..=to).contains(&number) {
                 return Ok(number);
@@ -64,47 +66,43 @@ impl Cache {
             prefix: shared_data::key(plugin, &instance, VERSION.into(), ""),
             buckets: entries.div_ceil(ways).max(1).into(),
             entry_bytes: usize::try_from(entry_bytes).unwrap_or(usize::MAX),
-            keep: Ttl::compile(cache)?,
+            ttl: Ttl::compile(cache)?,
+            lease,
             evicted: Counter::new(metrics::name(plugin, "evicted_total")),
         })
     }
 
-    /// What is known; where nothing is, nobody else asks until then.
+    /// The state of a key. If it is missing, it is in flight from now on: call, and then [`Cache::put`] or
+    /// [`Cache::release`].
     #[must_use]
-    pub fn claim(&self, key: &Key, now: Duration, until: Duration) -> Found {
+    pub fn claim(&self, key: &Key, now: Duration) -> Found {
         let name = self.name(key);
-        // A write costs twice what a read does, and most questions are known.
-        let known = self.get(&name, key, now);
-        if known != Found::Free {
-            return known;
+        // A write costs twice what a read does, and most responses are cached.
+        let found = self.get(&name, key, now);
+        if found != Found::Missing {
+            return found;
         }
-        let (now, until) = (nanos(now), nanos(until));
+        let (now, until) = (nanos(now), nanos(now.saturating_add(self.lease)));
         let claimed = shared_data::update(&name, |stored| {
             let mut bucket = stored.map(Bucket::read).unwrap_or_default();
             if let Some(state) = bucket.get(key, now) {
-                return (None, (found(state), false));
+                return (None, (found_in(state), false));
             }
-            let evicts = bucket.put(key, State::Asked, until, now);
-            (Some(bucket.write(now)), (Found::Free, evicts))
+            let evicts = bucket.put(key, State::InFlight, until, now);
+            (Some(bucket.write(now)), (Found::Missing, evicts))
         });
-        // Where it cannot be written nobody is told.
-        let (found, evicts) = claimed.unwrap_or((Found::Alone, false));
+        // If it cannot be written, no other request learns of the call.
+        let (found, evicts) = claimed.unwrap_or((Found::Private, false));
         self.evicted.add(evicts.into());
         found
     }
 
-    /// What is known, without a claim.
-    #[must_use]
-    pub fn peek(&self, key: &Key, now: Duration) -> Found {
-        self.get(&self.name(key), key, now)
-    }
-
-    /// Tells everybody the answer; `false` where it is nothing to share, and that is told.
-    pub fn put(&self, key: &Key, answer: &CheckResponse, keep: Duration, now: Duration) -> bool {
-        let record = record::write(answer);
-        let is_shared = !keep.is_zero() && record.len() <= self.entry_bytes;
-        let (state, keep) = if is_shared { (State::Known(record), keep) } else { (State::Alone, ALONE) };
-        let (now, until) = (nanos(now), nanos(now.saturating_add(keep)));
+    /// Caches a response; `false` if it must not be shared, which is stored instead.
+    pub fn put(&self, key: &Key, response: &CheckResponse, ttl: Duration, now: Duration) -> bool {
+        let record = record::write(response);
+        let is_shared = !ttl.is_zero() && record.len() <= self.entry_bytes;
+        let (state, ttl) = if is_shared { (State::Cached(record), ttl) } else { (State::Private, PRIVATE) };
+        let (now, until) = (nanos(now), nanos(now.saturating_add(ttl)));
         let put = shared_data::update(&self.name(key), |stored| {
             let mut bucket = stored.map(Bucket::read).unwrap_or_default();
             let evicts = bucket.put(key, state.clone(), until, now);
@@ -114,7 +112,7 @@ impl Cache {
         is_shared
     }
 
-    /// The question was not answered: who wants to know asks again.
+    /// The call for a key ended without a response: it is missing again.
     pub fn release(&self, key: &Key, now: Duration) {
         let _ = shared_data::update(&self.name(key), |stored| {
             let mut bucket = stored.map(Bucket::read).unwrap_or_default();
@@ -126,7 +124,7 @@ impl Cache {
     fn get(&self, name: &str, key: &Key, now: Duration) -> Found {
         let stored = shared_data::get(name).ok().flatten();
         let bucket = stored.map(|(value, _)| Bucket::read(&value)).unwrap_or_default();
-        bucket.get(key, nanos(now)).map_or(Found::Free, found)
+        bucket.get(key, nanos(now)).map_or(Found::Missing, found_in)
     }
 
     fn name(&self, key: &Key) -> String {
@@ -136,11 +134,11 @@ impl Cache {
     }
 }
 
-fn found(state: &State) -> Found {
+fn found_in(state: &State) -> Found {
     match state {
-        State::Asked => Found::Asked,
-        State::Alone => Found::Alone,
-        State::Known(record) => record::read(record).map_or(Found::Alone, Found::Known),
+        State::InFlight => Found::InFlight,
+        State::Private => Found::Private,
+        State::Cached(record) => record::read(record).map_or(Found::Private, Found::Cached),
     }
 }
 

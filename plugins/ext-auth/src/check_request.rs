@@ -35,7 +35,7 @@ pub struct Service {
     /// `None`: that of the request.
     authority: Option<String>,
     form: Form,
-    /// How long a request waits at most.
+    /// The timeout of a call. A request waits as long for the calls of others.
     pub timeout: Duration,
     headers: Vec<Header>,
     /// Where answers are kept.
@@ -203,21 +203,21 @@ impl Service {
         question.is_clean().then_some(question)
     }
 
-    /// Asks.
+    /// Calls the service.
     ///
     /// # Errors
-    /// What the host answers where that is not possible; then no answer will come.
-    pub fn ask(&self, question: &CheckRequest, timeout: Duration) -> HostResult<Token> {
+    /// The host's, where the call cannot be made. There will be no response then.
+    pub fn call(&self, check: &CheckRequest) -> HostResult<Token> {
         let headers: Vec<(&str, &[u8])> =
-            question.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            check.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         let call = HttpCall {
             cluster: &self.cluster,
-            method: &question.method,
-            path: &question.path,
-            authority: &question.authority,
+            method: &check.method,
+            path: &check.path,
+            authority: &check.authority,
             headers: &headers,
             body: None,
-            timeout,
+            timeout: self.timeout,
         };
         call.dispatch()
     }

@@ -16,7 +16,6 @@ mod rules;
 mod ttl;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use log::debug;
 use plugin_kit::callout::Token;
@@ -29,10 +28,10 @@ use plugin_kit::{Plugin, clock};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, Progress};
 use crate::check_request::CheckRequest;
 use crate::config::{Config, Failure};
-use crate::pending::{ClientHeaders, Pending, Waits};
+use crate::pending::{ClientHeaders, Pending, Ticket};
 use crate::rules::{Rules, Way};
 
 const NAME: &str = "ext-auth";
@@ -65,15 +64,15 @@ impl Plugin for ExtAuth {
     }
 
     fn filter_of(&self, stream: StreamId) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), stream, told: ClientHeaders::default(), waits: false }
+        Filter { plugin: Rc::clone(&self.0), stream, client_headers: ClientHeaders::default(), ticket: None }
     }
 
     fn on_tick(&mut self) {
-        self.0.authorizer.on_tick(now());
+        self.0.authorizer.on_tick(clock::monotonic());
     }
 
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize) {
-        self.0.authorizer.on_answer(token, headers, body, now());
+        self.0.authorizer.on_response(token, headers, body, clock::monotonic());
     }
 }
 
@@ -81,15 +80,14 @@ impl Plugin for ExtAuth {
 pub struct Filter {
     plugin: Rc<Compiled>,
     stream: StreamId,
-    /// What the response gets.
-    told: ClientHeaders,
-    /// It was paused.
-    waits: bool,
+    client_headers: ClientHeaders,
+    /// If it was paused.
+    ticket: Option<Ticket>,
 }
 
 impl Context for Filter {
     fn on_http_call_response(&mut self, token: Token, headers: usize, body: usize, _trailers: usize) {
-        self.plugin.authorizer.on_answer(token, headers, body, now());
+        self.plugin.authorizer.on_response(token, headers, body, clock::monotonic());
     }
 }
 
@@ -119,12 +117,12 @@ impl HttpContext for Filter {
                 Action::Continue
             }
             Some((None, _)) => plugin.refuse(request.is_grpc()),
-            Some((Some(question), failure)) => self.ask(question, failure, request.is_grpc()),
+            Some((Some(check), failure)) => self.check(check, failure, request.is_grpc()),
         }
     }
 
     fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        for (name, value) in self.told.take() {
+        for (name, value) in self.client_headers.take() {
             let _ = RESPONSE.add(&name, &value);
         }
         Action::Continue
@@ -132,44 +130,37 @@ impl HttpContext for Filter {
 }
 
 impl Drop for Filter {
-    /// Its client may have left while the service thinks.
+    /// Its client may have left before the service responded.
     fn drop(&mut self) {
-        if self.waits {
-            self.plugin.authorizer.leave(self.stream, now());
+        if let Some(ticket) = self.ticket {
+            self.plugin.authorizer.leave(ticket, clock::monotonic());
         }
     }
 }
 
 impl Filter {
-    fn ask(&mut self, question: CheckRequest, failure: Failure, is_grpc: bool) -> Action {
+    fn check(&mut self, check: CheckRequest, failure: Failure, is_grpc: bool) -> Action {
         let Compiled { mode, authorizer, .. } = &*self.plugin;
-        let now = now();
-        let mut held = Pending {
-            stream: Some(self.stream),
-            question,
-            failure,
-            is_grpc,
-            deadline: now.saturating_add(authorizer.service.timeout),
-            waits: Waits::ForATick { alone: false },
-            told: Rc::clone(&self.told),
-        };
-        if *mode == Mode::DryRun {
-            held.stream = None;
-            authorizer.watch(held, now);
+        let is_dry_run = *mode == Mode::DryRun;
+        let stream = (!is_dry_run).then_some(self.stream);
+        let client_headers = Rc::clone(&self.client_headers);
+        let request = Pending { stream, check, failure, is_grpc, client_headers };
+        if is_dry_run {
+            authorizer.dry_run(request, clock::monotonic());
             return Action::Continue;
         }
-        let verdict = authorizer.ask(held, now);
-        self.waits = verdict.is_none();
-        match verdict {
-            Some(verdict) if authorizer.act(&verdict, &self.told, failure, is_grpc) => Action::Continue,
-            _ => Action::Pause,
+        match authorizer.check(request, clock::monotonic()) {
+            Progress::Passes => return Action::Continue,
+            Progress::Denied => {}
+            Progress::Pends(ticket) => self.ticket = Some(ticket),
         }
+        Action::Pause
     }
 }
 
 impl Compiled {
     fn remove_what_the_service_says(&self, request: &Request) {
-        let names = &self.authorizer.answers.upstream;
+        let names = &self.authorizer.headers.upstream;
         if names.are_open() {
             let names_seen =
                 request.all_headers().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
@@ -191,11 +182,6 @@ impl Compiled {
         check_response::malformed(is_grpc).send();
         Action::Pause
     }
-}
-
-/// A failed clock finds every cached answer and every deadline expired.
-fn now() -> Duration {
-    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 plugin_kit::plugin!(

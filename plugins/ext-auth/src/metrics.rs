@@ -54,6 +54,8 @@ pub struct Metrics {
     pub hits: Counter,
     /// Calls.
     pub misses: Counter,
+    /// Requests that called although others had called for the same key, as too many were waiting.
+    pub uncoalesced: Counter,
     /// How long calls took.
     pub call_milliseconds: Histogram,
 }
@@ -74,6 +76,7 @@ impl Metrics {
             malformed: counter("malformed_total"),
             hits: counter("cache.hit.lookups_total"),
             misses: counter("cache.miss.lookups_total"),
+            uncoalesced: counter("uncoalesced_total"),
             call_milliseconds: Histogram::new(metrics::name(plugin, "call_milliseconds")),
         }
     }
@@ -81,8 +84,8 @@ impl Metrics {
     /// Counts what came of one request.
     pub fn verdict(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Answered(CheckResponse::Allow { .. }) => self.allowed.increment(),
-            Verdict::Answered(CheckResponse::Deny { .. }) => self.denied.increment(),
+            Verdict::Decided(CheckResponse::Allow { .. }) => self.allowed.increment(),
+            Verdict::Decided(CheckResponse::Deny { .. }) => self.denied.increment(),
             Verdict::Failed(reason) => {
                 if let Some((_, counter)) = self.failed.iter().find(|(known, _)| known == reason) {
                     counter.increment();

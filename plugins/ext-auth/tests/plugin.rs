@@ -7,6 +7,9 @@ use ext_auth::ExtAuth;
 use plugin_testkit::{Cluster, Envoy, Headers, Request, Response, Stream};
 use serde_json::{Value, json};
 
+#[path = "plugin/coalescing.rs"]
+mod coalescing;
+
 const CLUSTER: &str = "authz";
 const MILLISECOND: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -209,21 +212,9 @@ fn another_worker_asks_where_the_first_one_fails() {
     one.reset_call(one.call().token);
     assert_eq!(denied(&first).0, 503);
     two.advance(MILLISECOND * 10);
-    let call = two.call();
-    assert!(call.timeout < TIMEOUT, "it has waited for a while: {:?}", call.timeout);
+    assert_eq!(two.call().timeout, TIMEOUT);
     answer(&two, allow("alice"));
     assert_eq!(user(&second), ["alice"]);
-}
-
-#[test]
-fn nobody_waits_for_longer_than_the_timeout_not_even_for_a_worker_that_died() {
-    let one = start(cached());
-    let two = beside(&one, cached());
-    let _never_answered = one.request(of("alice"));
-    let stream = two.request(of("alice"));
-    two.advance(TIMEOUT + MILLISECOND * 5);
-    // What it asked itself when the first one's time was over has had no time to be answered.
-    assert_eq!(denied(&stream), (503, "ext_auth_failed{timeout}".into()));
 }
 
 #[test]
@@ -249,18 +240,6 @@ fn a_client_that_waits_for_another_may_leave_too() {
     let third = envoy.request(of("alice"));
     answer(&envoy, allow("alice"));
     assert_eq!((user(&first), user(&third)), (vec!["alice".into()], vec!["alice".into()]));
-}
-
-#[test]
-fn those_that_wait_share_a_failure_and_the_next_one_asks_again() {
-    let envoy = start(cached());
-    let streams: Vec<Stream> = (0..3).map(|_| envoy.request(of("alice"))).collect();
-    answer(&envoy, Response::new(500));
-    assert!(streams.iter().all(|stream| denied(stream).0 == 503));
-    assert!(envoy.calls().is_empty());
-    let again = envoy.request(of("alice"));
-    answer(&envoy, allow("alice"));
-    assert_eq!(user(&again), ["alice"]);
 }
 
 #[test]
