@@ -18,6 +18,7 @@ use crate::check_response::{self, CheckResponse, ResponseHeaders};
 use crate::config::{Config, Failure};
 use crate::key::Key;
 use crate::metrics::{Metrics, Reason};
+use crate::names;
 use crate::pending::{Call, Pending, Queue, Ticket};
 
 /// How often the table is read for responses to the calls of other workers.
@@ -161,9 +162,8 @@ impl Authorizer {
             self.metrics.call_milliseconds.record(millis(now.saturating_sub(since)));
         }
         let (verdict, headers) = self.read(num_headers, body_size);
-        match &verdict {
-            Verdict::Decided(_) => self.breaker.borrow_mut().succeeded(),
-            Verdict::Failed(reason) => self.service_failed(*reason, now.unwrap_or_default()),
+        if request.failure == Failure::Deny {
+            self.note(&verdict, now);
         }
         let audience = self.publish(&request.check, &verdict, &headers, call.leads, now);
         self.settle(&request, &verdict);
@@ -233,7 +233,10 @@ impl Authorizer {
                         check_response::failure(self.failure_status, reason, request.is_grpc).send();
                         Progress::Denied
                     }
-                    Failure::Allow => Progress::Passes,
+                    Failure::Allow => {
+                        let _ = REQUEST.add(names::PASSED_WITHOUT_DECISION, b"true");
+                        Progress::Passes
+                    }
                 }
             }
         }
@@ -267,14 +270,14 @@ impl Authorizer {
         ticket
     }
 
-    /// Calls the service for a request, always with the full timeout.
+    /// Calls the service for a request, always with the full timeout. The breaker is for requests that are denied
+    /// without a decision: one that passes then must never do so because the calls of others failed.
     fn call(&self, request: &Pending, now: Option<Duration>) -> Result<Token, Reason> {
-        if !self.breaker.borrow_mut().admits(now.unwrap_or_default()) {
+        if request.failure == Failure::Deny && !self.breaker.borrow_mut().admits(now) {
             return Err(Reason::Breaker);
         }
         let called = self.service.call(&request.check).map_err(|refused| {
             debug!("the service cannot be called: error={refused:?}");
-            self.service_failed(Reason::Refused, now.unwrap_or_default());
             Reason::Refused
         })?;
         self.metrics.misses.increment();
@@ -355,16 +358,8 @@ impl Authorizer {
             return (Verdict::Failed(Reason::Reset), Pairs::default());
         }
         let headers = CALL_RESPONSE.pairs();
-        let status = headers.iter().find(|(name, _)| *name == b":status");
-        let status =
-            status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()).unwrap_or(0);
-        let response = self.headers.read(status, &headers, body_size, || body::CALL_RESPONSE.read(body_size));
-        let verdict = match response {
-            Some(response) => Verdict::Decided(response),
-            None if status == 504 => Verdict::Failed(Reason::Timeout),
-            None => Verdict::Failed(Reason::Status),
-        };
-        (verdict, headers)
+        let response = self.headers.read(&headers, body_size, || body::CALL_RESPONSE.read(body_size));
+        (response.map_or_else(Verdict::Failed, Verdict::Decided), headers)
     }
 
     /// Stores what other requests may use of a verdict. A failure is for nobody else: each makes its own call.
@@ -418,12 +413,20 @@ impl Authorizer {
         }
     }
 
-    fn service_failed(&self, reason: Reason, now: Duration) {
-        if self.breaker.borrow_mut().failed(now) {
-            warn!(
-                "the service failed too often in a row, the last time by {}: it is left alone",
-                reason.as_str()
-            );
+    /// Tells the breaker how a call ended. Any response of the service closes it, whatever the status.
+    fn note(&self, verdict: &Verdict, now: Option<Duration>) {
+        let mut breaker = self.breaker.borrow_mut();
+        match verdict {
+            Verdict::Failed(reason) if reason.is_outage() => {
+                if breaker.failed(now) {
+                    let (failures, reason) = (breaker.failures(), reason.as_str());
+                    warn!(
+                        "breaker open: {failures} calls in a row failed, the last one with reason={reason}"
+                    );
+                }
+            }
+            Verdict::Decided(_) | Verdict::Failed(Reason::Status) => breaker.succeeded(),
+            Verdict::Failed(_) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! When a service that keeps failing is left alone for a while.
+//! Stops calls to a service that cannot be reached, for a while.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::config;
 const FAILURES: u32 = 5;
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Failures in a row, of one worker's calls. Times are of the monotonic clock.
+/// Counts the calls of a worker that failed in a row. Times are of the monotonic clock; `None` if it failed, and then the
+/// breaker does nothing.
 #[derive(Debug)]
 pub struct Breaker {
     /// Zero: it never opens.
@@ -33,11 +34,9 @@ impl Breaker {
         Ok(Self { limit, open_for, failures: 0, open_until: Duration::ZERO })
     }
 
-    /// Whether the service may be asked. While the breaker is open, one request in each `openFor` tries.
-    pub fn admits(&mut self, now: Duration) -> bool {
-        if !self.is_open() {
-            return true;
-        }
+    /// Whether a call may be made. While the breaker is open, one call in each `openFor` may.
+    pub fn admits(&mut self, now: Option<Duration>) -> bool {
+        let Some(now) = now.filter(|_| self.is_open()) else { return true };
         let tries = now >= self.open_until;
         if tries {
             self.open_until = now.saturating_add(self.open_for);
@@ -45,19 +44,26 @@ impl Breaker {
         tries
     }
 
-    /// The service answered.
+    /// The service responded to a call.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// The service failed; `true` where that opens the breaker.
-    pub fn failed(&mut self, now: Duration) -> bool {
+    /// A call failed; `true` if that opens the breaker.
+    pub fn failed(&mut self, now: Option<Duration>) -> bool {
+        let Some(now) = now else { return false };
         let was_open = self.is_open();
         self.failures = self.failures.saturating_add(1);
         if self.is_open() {
             self.open_until = now.saturating_add(self.open_for);
         }
         self.is_open() && !was_open
+    }
+
+    /// How many calls in a row have failed.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
     }
 
     const fn is_open(&self) -> bool {
@@ -73,12 +79,12 @@ mod tests {
         Breaker::compile(&config::Breaker { failures: Some(failures), open_for: None }).unwrap()
     }
 
-    const fn at(millis: u64) -> Duration {
-        Duration::from_millis(millis)
+    const fn at(millis: u64) -> Option<Duration> {
+        Some(Duration::from_millis(millis))
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row() {
+    fn opens_after_failures_in_a_row() {
         let mut breaker = breaker(2);
         assert!(!breaker.failed(at(0)));
         breaker.succeeded();
@@ -89,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn then_one_request_in_each_period_tries() {
+    fn admits_one_call_in_each_period_while_open() {
         let mut breaker = breaker(1);
         breaker.failed(at(0));
         assert!(breaker.admits(at(1000)));
@@ -103,7 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn with_zero_it_never_opens() {
+    fn does_nothing_while_the_clock_fails() {
+        let mut breaker = breaker(1);
+        assert!(!breaker.failed(None) && breaker.admits(at(0)));
+        breaker.failed(at(0));
+        assert!(breaker.admits(None) && breaker.admits(None));
+        assert!(!breaker.failed(None) && !breaker.admits(at(999)) && breaker.admits(at(1000)));
+    }
+
+    #[test]
+    fn never_opens_with_zero() {
         let mut breaker = breaker(0);
         (0..100).for_each(|_| assert!(!breaker.failed(at(0)) && breaker.admits(at(0))));
     }

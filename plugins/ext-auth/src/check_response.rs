@@ -6,6 +6,7 @@ use plugin_kit::pairs::Pairs;
 use plugin_kit::reply::Reply;
 
 use crate::config;
+use crate::metrics::Reason;
 use crate::names::{Lines, Names};
 
 /// Of a denial that is passed on.
@@ -61,28 +62,47 @@ impl ResponseHeaders {
         })
     }
 
-    /// Reads an answer; `None` where it is none: Envoy says 503 for a service that is away, and 504 for one that is slow.
-    #[must_use]
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// Why it is not a decision.
     pub fn read(
         &self,
-        status: u16,
         headers: &Pairs,
         body_size: usize,
         body: impl FnOnce() -> Bytes,
-    ) -> Option<CheckResponse> {
-        match status {
-            200..=299 => Some(CheckResponse::Allow {
+    ) -> Result<CheckResponse, Reason> {
+        let status = header(headers, b":status").and_then(|status| std::str::from_utf8(status).ok());
+        match status.and_then(|status| status.parse().ok()) {
+            Some(200..=299) => Ok(CheckResponse::Allow {
                 upstream: self.upstream.choose(headers),
                 client: self.allow_client.choose(headers),
             }),
-            300..=499 => {
+            Some(status @ 300..=499) => {
                 let has_body = self.deny_body && body_size <= MAX_BODY;
                 let body = if has_body { body() } else { Bytes::new() };
-                Some(CheckResponse::Deny { status, headers: self.deny_client.choose(headers), body })
+                Ok(CheckResponse::Deny { status, headers: self.deny_client.choose(headers), body })
             }
-            _ => None,
+            status => Err(failure_of(status.unwrap_or(0), headers)),
         }
     }
+}
+
+/// Envoy responds to a call in the service's place if there is no connection (503), no response in time (504), or the
+/// response is not HTTP (502). Its router adds `x-envoy-upstream-service-time` to each response of the service, and
+/// `x-envoy-overloaded` to its own 503 for a circuit breaker of the cluster, so the service cannot pass for an outage.
+fn failure_of(status: u16, headers: &Pairs) -> Reason {
+    let is_of_envoy = header(headers, b"x-envoy-upstream-service-time").is_none();
+    match status {
+        503 if is_of_envoy && header(headers, b"x-envoy-overloaded").is_some() => Reason::Refused,
+        503 if is_of_envoy => Reason::Connection,
+        504 if is_of_envoy => Reason::Timeout,
+        _ => Reason::Status,
+    }
+}
+
+fn header<'a>(headers: &'a Pairs, name: &[u8]) -> Option<&'a [u8]> {
+    headers.iter().find(|(seen, _)| *seen == name).map(|(_, value)| value)
 }
 
 /// The reply to a client that the service denies.
@@ -149,36 +169,55 @@ mod tests {
 
     #[test]
     fn everyone_gets_what_is_listed_for_them() {
-        let headers = lines(&[
-            (":status", "200"),
-            ("x-auth-user", "alice"),
-            ("x-auth-role", "a"),
-            ("x-auth-role", "b"),
-            ("set-cookie", "s=1"),
-            ("www-authenticate", "Basic"),
-            ("x-internal", "1"),
-        ]);
-        let read = |status| answers().read(status, &headers, 2, || b"no".to_vec());
+        let headers = |status| {
+            lines(&[
+                (":status", status),
+                ("x-auth-user", "alice"),
+                ("x-auth-role", "a"),
+                ("x-auth-role", "b"),
+                ("set-cookie", "s=1"),
+                ("www-authenticate", "Basic"),
+                ("x-internal", "1"),
+            ])
+        };
+        let read = |status| answers().read(&headers(status), 2, || b"no".to_vec());
         let allowed = CheckResponse::Allow {
             upstream: text(&[("x-auth-user", "alice"), ("x-auth-role", "a"), ("x-auth-role", "b")]),
             client: text(&[("set-cookie", "s=1")]),
         };
-        assert_eq!(read(204), Some(allowed));
+        assert_eq!(read("204"), Ok(allowed));
         let headers = text(&[("www-authenticate", "Basic")]);
-        assert_eq!(read(401), Some(CheckResponse::Deny { status: 401, headers, body: b"no".to_vec() }));
+        assert_eq!(read("401"), Ok(CheckResponse::Deny { status: 401, headers, body: b"no".to_vec() }));
     }
 
     #[test]
-    fn what_is_no_decision_is_no_answer() {
-        for status in [0, 100, 101, 199, 500, 502, 503, 504, 599, 600, 999, u16::MAX] {
-            assert_eq!(answers().read(status, &Pairs::default(), 0, Bytes::new), None, "{status}");
+    fn a_response_with_any_other_status_is_a_failure_and_no_outage() {
+        const TIME: (&str, &str) = ("x-envoy-upstream-service-time", "1");
+        for status in ["", "0", "100", "101", "199", "500", "502", "503", "504", "599", "600", "999", "99999"]
+        {
+            let headers = lines(&[(":status", status), TIME]);
+            assert_eq!(answers().read(&headers, 0, Bytes::new), Err(Reason::Status), "{status}");
+        }
+        assert_eq!(answers().read(&Pairs::default(), 0, Bytes::new), Err(Reason::Status));
+    }
+
+    #[test]
+    fn a_response_of_envoy_itself_is_an_outage() {
+        for (headers, reason) in [
+            (&[(":status", "503")][..], Reason::Connection),
+            (&[(":status", "504")], Reason::Timeout),
+            (&[(":status", "502")], Reason::Status),
+            (&[(":status", "503"), ("x-envoy-overloaded", "true")], Reason::Refused),
+        ] {
+            assert_eq!(answers().read(&lines(headers), 0, Bytes::new), Err(reason), "{headers:?}");
         }
     }
 
     #[test]
     fn a_body_that_is_too_large_is_left_out() {
-        let body = |size| match answers().read(403, &Pairs::default(), size, || vec![b'x'; size]) {
-            Some(CheckResponse::Deny { body, .. }) => body.len(),
+        let headers = lines(&[(":status", "403")]);
+        let body = |size| match answers().read(&headers, size, || vec![b'x'; size]) {
+            Ok(CheckResponse::Deny { body, .. }) => body.len(),
             other => panic!("{other:?}"),
         };
         assert_eq!((body(MAX_BODY), body(MAX_BODY + 1)), (MAX_BODY, 0));

@@ -5,25 +5,34 @@ use plugin_kit::metrics::{self, Counter, Histogram};
 use crate::authorizer::Verdict;
 use crate::check_response::CheckResponse;
 
-/// Why there was no answer.
+/// Why there was no decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The proxy did not send the question: the cluster is unknown, or has no endpoint.
+    /// Envoy did not make the call: the cluster is unknown, has no endpoint, or has too many calls.
     Refused,
-    /// The connection broke.
+    /// There was no connection, or it ended before a response.
+    Connection,
+    /// The connection ended in the middle of a response.
     Reset,
-    /// It took too long, or the answer was 504.
+    /// There was no response in time.
     Timeout,
-    /// The answer was of 500 to 599, or no HTTP status that decides: the service, or Envoy in its place.
+    /// The response has a status that decides nothing, such as one of 500 to 599, or is not HTTP.
     Status,
-    /// The service failed too often of late.
+    /// The breaker was open.
     Breaker,
-    /// A dry run asks too much at a time.
+    /// A dry run makes too many calls at a time.
     Busy,
 }
 
-const REASONS: [Reason; 6] =
-    [Reason::Refused, Reason::Reset, Reason::Timeout, Reason::Status, Reason::Breaker, Reason::Busy];
+const REASONS: [Reason; 7] = [
+    Reason::Refused,
+    Reason::Connection,
+    Reason::Reset,
+    Reason::Timeout,
+    Reason::Status,
+    Reason::Breaker,
+    Reason::Busy,
+];
 
 impl Reason {
     /// For metrics, logs and `%RESPONSE_CODE_DETAILS%`.
@@ -31,12 +40,19 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
+            Self::Connection => "connection",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Status => "status",
             Self::Breaker => "breaker",
             Self::Busy => "busy",
         }
+    }
+
+    /// Whether it counts for the breaker. A response never does, nor what Envoy refuses to send: clients can cause both.
+    #[must_use]
+    pub const fn is_outage(self) -> bool {
+        matches!(self, Self::Connection | Self::Reset | Self::Timeout)
     }
 }
 

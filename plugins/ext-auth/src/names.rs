@@ -5,6 +5,9 @@ use plugin_kit::headers::HeaderName;
 use plugin_kit::hostcalls::Bytes;
 use plugin_kit::pairs::Pairs;
 
+/// Tells the upstream that a request passed although the service made no decision, as Envoy's `ext_authz` does.
+pub const PASSED_WITHOUT_DECISION: &str = "x-envoy-auth-failure-mode-allowed";
+
 /// Header lines: names in lower case, and values.
 pub type Lines = Vec<(String, Bytes)>;
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 #[path = "plugin/coalescing.rs"]
 mod coalescing;
+#[path = "plugin/failure.rs"]
+mod failure;
 
 const CLUSTER: &str = "authz";
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -398,29 +400,6 @@ fn a_dry_run_asks_and_holds_nobody() {
             "dryRun no answer reason=timeout failure=deny"
         ]
     );
-}
-
-#[test]
-fn a_service_that_keeps_failing_is_left_alone_for_a_while() {
-    let service = json!({"cluster": CLUSTER, "forwardAuth": {"path": "/"}, "breaker": {"failures": 2, "openFor": "1s"}});
-    let envoy = start(config(json!({"service": service})));
-    for _ in 0..2 {
-        let stream = envoy.request(of("alice"));
-        answer(&envoy, Response::new(500));
-        assert_eq!(denied(&stream).1, "ext_auth_failed{status}");
-    }
-    let stream = envoy.request(of("alice"));
-    assert_eq!(denied(&stream), (503, "ext_auth_failed{breaker}".into()));
-    assert_eq!(
-        envoy.log_lines(),
-        ["the service failed too often in a row, the last time by status: it is left alone"]
-    );
-    envoy.advance(Duration::from_secs(1));
-    let one = envoy.request(of("alice"));
-    assert!(one.is_paused() && !envoy.request(of("alice")).is_paused(), "one of them tries");
-    answer(&envoy, allow("alice"));
-    assert_eq!(user(&one), ["alice"]);
-    assert!(envoy.request(of("alice")).is_paused());
 }
 
 #[test]

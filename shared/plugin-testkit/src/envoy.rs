@@ -365,6 +365,13 @@ impl Envoy {
         self.worker.check();
     }
 
+    /// Envoy does not send an HTTP call because the cluster has too many of them, and responds in its place, with 503.
+    #[track_caller]
+    pub fn overload_call(&self, token: u32) {
+        self.worker.overload(token);
+        self.worker.check();
+    }
+
     /// Resets an HTTP call: the plugin gets a callback without headers.
     #[track_caller]
     pub fn reset_call(&self, token: u32) {

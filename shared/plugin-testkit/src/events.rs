@@ -68,6 +68,12 @@ impl Worker {
         self.answer(token, Some(own_response(503, body)));
     }
 
+    /// Envoy's own response to a call that a circuit breaker of the cluster stops.
+    pub(crate) fn overload(&self, token: u32) {
+        let body = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+        self.answer(token, Some(own_response(503, body).header("x-envoy-overloaded", "true")));
+    }
+
     fn take_call(&self, token: u32, is_grpc: bool) -> Call {
         let mut host = self.host();
         let call = host.callouts.pending.remove(&token);
