@@ -8,6 +8,7 @@ use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::{HeaderName, is_clean};
 use plugin_kit::hostcalls::{Bytes, HostResult};
 use plugin_kit::matching::{Captures, ambiguity};
+use plugin_kit::pairs::Pairs;
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
 
@@ -151,15 +152,16 @@ impl Service {
         Ok(())
     }
 
-    /// The question about this request; `None` where it cannot be asked so that the service understands the request as
-    /// everyone else does.
+    /// The call for this request; `None` if the service would understand the request in another way than other servers.
+    ///
+    /// `received` has the headers as the client sent them. Only those in `requestHeaders` are taken from there: the
+    /// service may replace the credentials that it is asked to check, and everything else must not depend on a header
+    /// that only the service may set.
     #[must_use]
-    pub fn question(&self, request: &Request) -> Option<CheckRequest> {
-        // Every line of some headers is wanted: then all are read at once, and the rest costs nothing.
-        request.all_headers();
+    pub fn check(&self, request: &Request, received: &Pairs) -> Option<CheckRequest> {
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
         let host = pseudo(":authority");
-        let mut question = CheckRequest {
+        let mut check = CheckRequest {
             method: b"GET".to_vec(),
             path: Bytes::new(),
             authority: self.authority.as_ref().map_or_else(|| host.clone(), |own| own.clone().into_bytes()),
@@ -168,8 +170,8 @@ impl Service {
         };
         match &self.form {
             Form::ForwardAuth(path) => {
-                question.path = path.clone().into_bytes();
-                question.describe(request, &host);
+                check.path = path.clone().into_bytes();
+                check.describe(request, &host);
             }
             Form::PathPrefix(prefix) => {
                 let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
@@ -179,8 +181,8 @@ impl Service {
                 {
                     return None;
                 }
-                question.method = pseudo(":method");
-                question.path = [prefix.as_bytes(), request.target()].concat();
+                check.method = pseudo(":method");
+                check.path = [prefix.as_bytes(), request.target()].concat();
             }
         }
         let mut key = self.keys.as_ref().map(|(keys, parts)| {
@@ -191,16 +193,16 @@ impl Service {
         for Header { name, value, matters } in &self.headers {
             let values: Vec<Bytes> = match value {
                 Some(template) => vec![template.fill(request, &Captures::default())],
-                None => request.header_lines(name.as_str()).map(<[u8]>::to_vec).collect(),
+                None => lines_of(received, name.as_str()),
             };
             if *matters && let Some(key) = &mut key {
                 key.lines(&values);
             }
             let wanted = values.into_iter().filter(|line| value.is_none() || !line.is_empty());
-            question.headers.extend(wanted.map(|line| (name.clone(), line)));
+            check.headers.extend(wanted.map(|line| (name.clone(), line)));
         }
-        question.key = key.map(Keys::finish);
-        question.is_clean().then_some(question)
+        check.key = key.map(Keys::finish);
+        check.is_clean().then_some(check)
     }
 
     /// Calls the service.
@@ -245,6 +247,11 @@ impl Form {
             _ => checked.at(field),
         }
     }
+}
+
+fn lines_of(headers: &Pairs, name: &str) -> Vec<Bytes> {
+    let lines = headers.iter().filter(|(seen, _)| *seen == name.as_bytes());
+    lines.map(|(_, value)| value.to_vec()).collect()
 }
 
 fn part_of(part: KeyPart, request: &Request, host: &[u8]) -> Option<Bytes> {

@@ -1,13 +1,14 @@
 //! What the service answers, as far as anybody gets it.
 
 use plugin_kit::config::{At, ConfigError};
-use plugin_kit::hostcalls::Bytes;
+use plugin_kit::headers::Headers;
+use plugin_kit::hostcalls::{Bytes, HostError, HostResult};
 use plugin_kit::pairs::Pairs;
 use plugin_kit::reply::Reply;
 
 use crate::config;
 use crate::metrics::Reason;
-use crate::names::{Lines, Names};
+use crate::names::{Lines, Names, PASSED_WITHOUT_DECISION};
 
 /// Of a denial that is passed on.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -37,8 +38,7 @@ pub enum CheckResponse {
 /// What of an answer goes where.
 #[derive(Debug)]
 pub struct ResponseHeaders {
-    /// What the upstream may be told by nobody but the service.
-    pub upstream: Names,
+    upstream: Names,
     allow_client: Names,
     deny_client: Names,
     deny_body: bool,
@@ -62,6 +62,21 @@ impl ResponseHeaders {
         })
     }
 
+    /// Removes the headers that only the service or this plugin may set; `true` if there were any.
+    ///
+    /// # Errors
+    /// If the host refuses, or does not give the lines, of which there is always one. The message must not go on then.
+    pub fn remove_reserved(&self, map: Headers, lines: &Pairs) -> HostResult<bool> {
+        if lines.is_empty() {
+            return Err(HostError::Empty);
+        }
+        let mut any = false;
+        let names = lines.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        let reserved = names.filter(|name| *name == PASSED_WITHOUT_DECISION || self.upstream.contain(name));
+        map.remove_each(reserved.inspect(|_| any = true))?;
+        Ok(any)
+    }
+
     /// Reads a response.
     ///
     /// # Errors
@@ -74,10 +89,11 @@ impl ResponseHeaders {
     ) -> Result<CheckResponse, Reason> {
         let status = header(headers, b":status").and_then(|status| std::str::from_utf8(status).ok());
         match status.and_then(|status| status.parse().ok()) {
-            Some(200..=299) => Ok(CheckResponse::Allow {
-                upstream: self.upstream.choose(headers),
-                client: self.allow_client.choose(headers),
-            }),
+            Some(200..=299) => {
+                let mut upstream = self.upstream.choose(headers);
+                upstream.retain(|(name, _)| name != PASSED_WITHOUT_DECISION);
+                Ok(CheckResponse::Allow { upstream, client: self.allow_client.choose(headers) })
+            }
             Some(status @ 300..=499) => {
                 let has_body = self.deny_body && body_size <= MAX_BODY;
                 let body = if has_body { body() } else { Bytes::new() };

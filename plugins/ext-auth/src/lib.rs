@@ -21,7 +21,8 @@ use log::debug;
 use plugin_kit::callout::Token;
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
-use plugin_kit::headers::{REQUEST, RESPONSE};
+use plugin_kit::headers::{REQUEST, REQUEST_TRAILERS, RESPONSE};
+use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::stream::StreamId;
 use plugin_kit::{Plugin, clock};
@@ -64,7 +65,13 @@ impl Plugin for ExtAuth {
     }
 
     fn filter_of(&self, stream: StreamId) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), stream, client_headers: ClientHeaders::default(), ticket: None }
+        Filter {
+            plugin: Rc::clone(&self.0),
+            stream,
+            is_grpc: false,
+            client_headers: ClientHeaders::default(),
+            ticket: None,
+        }
     }
 
     fn on_tick(&mut self) {
@@ -80,6 +87,7 @@ impl Plugin for ExtAuth {
 pub struct Filter {
     plugin: Rc<Compiled>,
     stream: StreamId,
+    is_grpc: bool,
     client_headers: ClientHeaders,
     /// If it was paused.
     ticket: Option<Ticket>,
@@ -97,27 +105,39 @@ impl HttpContext for Filter {
         if plugin.mode == Mode::Off {
             return Action::Continue;
         }
-        let request = Request::current(plugin.client_ip);
-        // Method, path and host are always looked at: all headers cost less than two of them.
-        request.all_headers();
-        // Before the removal: what the service decides by may be what it replaces.
-        let question = match plugin.rules.way(&request) {
-            Ok(Way::Pass) => None,
-            Ok(Way::Ask(failure)) => Some((plugin.authorizer.service.question(&request), failure)),
-            Err(ambiguity) => {
-                debug!("ambiguous request: {}", ambiguity.as_str());
-                Some((None, Failure::Deny))
-            }
-        };
-        // Whatever comes of the request: nobody but the service says what it says.
-        plugin.remove_what_the_service_says(&request);
-        match question {
-            None => {
+        // Method, path and host are always read: all headers cost less than two of them.
+        let received = REQUEST.pairs();
+        let removed = plugin.authorizer.headers.remove_reserved(REQUEST, &received);
+        // Rules and templates read the headers that are left.
+        let left = if removed == Ok(true) { REQUEST.pairs() } else { received.clone() };
+        let request = Request::current(plugin.client_ip).with_headers(left);
+        self.is_grpc = request.is_grpc();
+        if removed.is_err() {
+            return self.refuse_unsanitized();
+        }
+        match plugin.rules.way(&request) {
+            Ok(Way::Pass) => {
                 plugin.authorizer.metrics.skipped.increment();
                 Action::Continue
             }
-            Some((None, _)) => plugin.refuse(request.is_grpc()),
-            Some((Some(check), failure)) => self.check(check, failure, request.is_grpc()),
+            Ok(Way::Ask(failure)) => match plugin.authorizer.service.check(&request, &received) {
+                Some(check) => self.check(check, failure),
+                None => plugin.refuse(self.is_grpc),
+            },
+            Err(ambiguity) => {
+                debug!("ambiguous request: {}", ambiguity.as_str());
+                plugin.refuse(self.is_grpc)
+            }
+        }
+    }
+
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        if self.plugin.mode == Mode::Off {
+            return Action::Continue;
+        }
+        match self.plugin.authorizer.headers.remove_reserved(REQUEST_TRAILERS, &REQUEST_TRAILERS.pairs()) {
+            Ok(_) => Action::Continue,
+            Err(_) => self.refuse_unsanitized(),
         }
     }
 
@@ -139,7 +159,8 @@ impl Drop for Filter {
 }
 
 impl Filter {
-    fn check(&mut self, check: CheckRequest, failure: Failure, is_grpc: bool) -> Action {
+    fn check(&mut self, check: CheckRequest, failure: Failure) -> Action {
+        let is_grpc = self.is_grpc;
         let Compiled { mode, authorizer, .. } = &*self.plugin;
         let is_dry_run = *mode == Mode::DryRun;
         let stream = (!is_dry_run).then_some(self.stream);
@@ -156,24 +177,15 @@ impl Filter {
         }
         Action::Pause
     }
+
+    /// In a dry run too: the upstream must not take for the service's what the client wrote.
+    fn refuse_unsanitized(&self) -> Action {
+        Reply::unsanitized(self.is_grpc).send();
+        Action::Pause
+    }
 }
 
 impl Compiled {
-    fn remove_what_the_service_says(&self, request: &Request) {
-        let names = &self.authorizer.headers.upstream;
-        if names.are_open() {
-            let names_seen =
-                request.all_headers().iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
-            for name in names_seen.filter(|name| names.contain(name)) {
-                let _ = REQUEST.remove(name);
-            }
-        } else {
-            for name in names.exact().filter(|name| request.header(name).is_some()) {
-                let _ = REQUEST.remove(name);
-            }
-        }
-    }
-
     fn refuse(&self, is_grpc: bool) -> Action {
         self.authorizer.metrics.malformed.increment();
         if self.mode == Mode::DryRun {
@@ -185,7 +197,11 @@ impl Compiled {
 }
 
 plugin_kit::plugin!(
-    ExtAuth: on_http_request_headers, on_http_response_headers, on_http_call_response, on_tick
+    ExtAuth: on_http_request_headers,
+    on_http_request_trailers,
+    on_http_response_headers,
+    on_http_call_response,
+    on_tick,
 );
 
 #[cfg(test)]

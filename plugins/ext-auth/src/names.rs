@@ -44,17 +44,6 @@ impl Names {
                 && HeaderName::writable(name).is_ok()
     }
 
-    /// The exact names.
-    pub fn exact(&self) -> impl Iterator<Item = &str> {
-        self.exact.iter().map(HeaderName::as_str)
-    }
-
-    /// Whether all headers must be read to find those that are meant.
-    #[must_use]
-    pub fn are_open(&self) -> bool {
-        !self.beginnings.is_empty()
-    }
-
     /// The lines that are meant, in order, for whoever may read them: names in lower case, values that are one line.
     #[must_use]
     pub fn choose(&self, lines: &Pairs) -> Lines {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 mod coalescing;
 #[path = "plugin/failure.rs"]
 mod failure;
+#[path = "plugin/headers.rs"]
+mod headers;
 
 const CLUSTER: &str = "authz";
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -107,9 +109,10 @@ fn what_a_request_costs() {
         calls,
         [
             "pairs",
-            "property source.address",
             "remove x-user",
             "remove x-role-admin",
+            "pairs",
+            "property source.address",
             "monotonic_clock",
             &bucket,
             "metric.define wasm_filter.ext_auth.cache.hit.lookups_total",
