@@ -104,7 +104,7 @@ impl Authorizer {
         let compile_cache = |cache| Cache::compile(plugin, cache, service.timeout);
         Ok(Self {
             headers: ResponseHeaders::compile(&config.on_allow, &config.on_deny)?,
-            metrics: Metrics::new(plugin),
+            metrics: Metrics::new(plugin, config.mode),
             failure_status,
             cache: cache.map(compile_cache).transpose().at("cache")?,
             breaker: RefCell::new(Breaker::compile(&config.service.breaker).at("breaker").at("service")?),

@@ -7,7 +7,7 @@ use plugin_kit::callout::{HttpCall, Token, authority_of};
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::{HeaderName, is_clean};
 use plugin_kit::hostcalls::{Bytes, HostResult};
-use plugin_kit::matching::{Captures, ambiguity};
+use plugin_kit::matching::{Ambiguity, Captures, ambiguity};
 use plugin_kit::pairs::Pairs;
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
@@ -70,6 +70,15 @@ pub struct CheckRequest {
     headers: Vec<(HeaderName, Bytes)>,
     /// What the answer is filed under; `None` where answers are not kept.
     pub key: Option<Key>,
+}
+
+/// Why the service is not called for a request, which is answered with 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Servers read the request differently.
+    Ambiguous(Ambiguity),
+    /// The call cannot describe it.
+    Malformed,
 }
 
 impl Service {
@@ -152,13 +161,16 @@ impl Service {
         Ok(())
     }
 
-    /// The call for this request; `None` if the service would understand the request in another way than other servers.
+    /// The call for this request.
     ///
     /// `received` has the headers as the client sent them. Only those in `requestHeaders` are taken from there: the
     /// service may replace the credentials that it is asked to check, and everything else must not depend on a header
     /// that only the service may set.
-    #[must_use]
-    pub fn check(&self, request: &Request, received: &Pairs) -> Option<CheckRequest> {
+    ///
+    /// # Errors
+    /// If the service would understand the request in another way than other servers. With `pathPrefix` that is every
+    /// ambiguous path, as it could leave the prefix.
+    pub fn check(&self, request: &Request, received: &Pairs) -> Result<CheckRequest, Refusal> {
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
         let host = pseudo(":authority");
         let mut check = CheckRequest {
@@ -174,12 +186,12 @@ impl Service {
                 check.describe(request, &host);
             }
             Form::PathPrefix(prefix) => {
-                let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
-                if !request.path().starts_with(b"/")
-                    || ambiguity::of_target(request.target()).is_some()
-                    || !request.target().iter().all(is_visible)
-                {
-                    return None;
+                if let Some(ambiguity) = ambiguity::of_target(request.target()) {
+                    return Err(Refusal::Ambiguous(ambiguity));
+                }
+                let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
+                if !request.path().starts_with(b"/") || !request.target().iter().all(is_visible) {
+                    return Err(Refusal::Malformed);
                 }
                 check.method = pseudo(":method");
                 check.path = [prefix.as_bytes(), request.target()].concat();
@@ -202,7 +214,7 @@ impl Service {
             check.headers.extend(wanted.map(|line| (name.clone(), line)));
         }
         check.key = key.map(Keys::finish);
-        check.is_clean().then_some(check)
+        if check.is_clean() { Ok(check) } else { Err(Refusal::Malformed) }
     }
 
     /// Calls the service.

@@ -6,6 +6,7 @@ use plugin_kit::hostcalls::{Bytes, HostError, HostResult};
 use plugin_kit::pairs::Pairs;
 use plugin_kit::reply::Reply;
 
+use crate::check_request::Refusal;
 use crate::config;
 use crate::metrics::Reason;
 use crate::names::{Lines, Names, PASSED_WITHOUT_DECISION};
@@ -145,9 +146,12 @@ pub fn failure(status: u16, reason: &str, is_grpc: bool) -> Reply {
     reply
 }
 
-/// The reply to a request that cannot be asked about.
-pub fn malformed(is_grpc: bool) -> Reply {
-    let reply = Reply::new(400).details("ext_auth_malformed");
+/// The reply to a request for which the service is not called.
+pub fn refusal(refusal: Refusal, is_grpc: bool) -> Reply {
+    let reply = Reply::new(400).details(match refusal {
+        Refusal::Ambiguous(_) => "ext_auth_ambiguous",
+        Refusal::Malformed => "ext_auth_malformed",
+    });
     if is_grpc { reply.grpc_status(grpc_status(400)) } else { reply }
 }
 

@@ -30,7 +30,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::authorizer::{Authorizer, Progress};
-use crate::check_request::CheckRequest;
+use crate::check_request::{CheckRequest, Refusal};
 use crate::config::{Config, Failure};
 use crate::pending::{ClientHeaders, Pending, Ticket};
 use crate::rules::{Rules, Way};
@@ -121,13 +121,10 @@ impl HttpContext for Filter {
                 Action::Continue
             }
             Ok(Way::Ask(failure)) => match plugin.authorizer.service.check(&request, &received) {
-                Some(check) => self.check(check, failure),
-                None => plugin.refuse(self.is_grpc),
+                Ok(check) => self.check(check, failure),
+                Err(refusal) => self.refuse(refusal),
             },
-            Err(ambiguity) => {
-                debug!("ambiguous request: {}", ambiguity.as_str());
-                plugin.refuse(self.is_grpc)
-            }
+            Err(ambiguity) => self.refuse(Refusal::Ambiguous(ambiguity)),
         }
     }
 
@@ -178,20 +175,22 @@ impl Filter {
         Action::Pause
     }
 
+    fn refuse(&self, refusal: Refusal) -> Action {
+        match refusal {
+            Refusal::Ambiguous(ambiguity) => debug!("ambiguous request: reason={}", ambiguity.as_str()),
+            Refusal::Malformed => debug!("malformed request"),
+        }
+        self.plugin.authorizer.metrics.refusal(refusal);
+        if self.plugin.mode == Mode::DryRun {
+            return Action::Continue;
+        }
+        check_response::refusal(refusal, self.is_grpc).send();
+        Action::Pause
+    }
+
     /// In a dry run too: the upstream must not take for the service's what the client wrote.
     fn refuse_unsanitized(&self) -> Action {
         Reply::unsanitized(self.is_grpc).send();
-        Action::Pause
-    }
-}
-
-impl Compiled {
-    fn refuse(&self, is_grpc: bool) -> Action {
-        self.authorizer.metrics.malformed.increment();
-        if self.mode == Mode::DryRun {
-            return Action::Continue;
-        }
-        check_response::malformed(is_grpc).send();
         Action::Pause
     }
 }

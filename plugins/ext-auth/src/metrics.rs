@@ -1,8 +1,10 @@
 //! The plugin's own metrics.
 
+use plugin_kit::config::Mode;
 use plugin_kit::metrics::{self, Counter, Histogram};
 
 use crate::authorizer::Verdict;
+use crate::check_request::Refusal;
 use crate::check_response::CheckResponse;
 
 /// Why there was no decision.
@@ -64,8 +66,8 @@ pub struct Metrics {
     failed: Vec<(Reason, Counter)>,
     /// Requests that the service is not asked about.
     pub skipped: Counter,
-    /// Requests that cannot be asked about.
-    pub malformed: Counter,
+    ambiguous: Counter,
+    malformed: Counter,
     /// ResponseHeaders out of the cache.
     pub hits: Counter,
     /// Calls.
@@ -77,23 +79,33 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of this plugin.
+    /// The metrics of this plugin. Those of denials have other names in a dry run, which denies nothing.
     #[must_use]
-    pub fn new(plugin: &str) -> Self {
+    pub fn new(plugin: &str, mode: Mode) -> Self {
+        let denied = if mode == Mode::DryRun { "shadow_denied_total" } else { "denied_total" };
         let counter = |rest: &str| Counter::new(metrics::name(plugin, rest));
         let failed = |reason: Reason| {
             (reason, Counter::new(metrics::component(plugin, reason.as_str(), "failed_total")))
         };
         Self {
             allowed: counter("allowed_total"),
-            denied: counter("denied_total"),
+            denied: counter(denied),
             failed: REASONS.into_iter().map(failed).collect(),
             skipped: counter("skipped_total"),
+            ambiguous: Counter::new(metrics::component(plugin, "ambiguous", denied)),
             malformed: counter("malformed_total"),
             hits: counter("cache.hit.lookups_total"),
             misses: counter("cache.miss.lookups_total"),
             uncoalesced: counter("uncoalesced_total"),
             call_milliseconds: Histogram::new(metrics::name(plugin, "call_milliseconds")),
+        }
+    }
+
+    /// Counts a request for which the service is not called.
+    pub fn refusal(&self, refusal: Refusal) {
+        match refusal {
+            Refusal::Ambiguous(_) => self.ambiguous.increment(),
+            Refusal::Malformed => self.malformed.increment(),
         }
     }
 
