@@ -7,7 +7,7 @@ use plugin_kit::metrics::{self, Counter};
 use plugin_kit::property;
 use plugin_kit::shared_data;
 
-use crate::bucket::{Bucket, State, VERSION, WAYS};
+use crate::bucket::{Bucket, Lifetimes, State, VERSION, WAYS};
 use crate::check_response::CheckResponse;
 use crate::config;
 use crate::key::Key;
@@ -19,6 +19,9 @@ const ENTRY_BYTES: u32 = 4096;
 /// For how long requests call at once after a response that cannot be shared.
 const PRIVATE: Duration = Duration::from_secs(1);
 
+/// How much longer than it is written an entry may last.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
 /// The table.
 #[derive(Debug)]
 pub struct Cache {
@@ -29,6 +32,7 @@ pub struct Cache {
     pub ttl: Ttl,
     /// How long other requests wait for a call.
     lease: Duration,
+    lifetimes: Lifetimes,
     evicted: Counter,
 }
 
@@ -62,11 +66,18 @@ impl Cache {
         let ways = u32::try_from(WAYS).unwrap_or(u32::MAX);
         // `<namespace>.<name>` of the WasmPlugin.
         let instance = property::get_str(&["plugin_name"]).unwrap_or_default();
+        let ttl = Ttl::compile(cache)?;
+        let lasts = |most: Duration| nanos(most.saturating_add(TOLERANCE));
         Ok(Self {
             prefix: shared_data::key(plugin, &instance, VERSION.into(), ""),
             buckets: entries.div_ceil(ways).max(1).into(),
             entry_bytes: usize::try_from(entry_bytes).unwrap_or(usize::MAX),
-            ttl: Ttl::compile(cache)?,
+            lifetimes: Lifetimes {
+                in_flight: lasts(lease),
+                private: lasts(PRIVATE),
+                cached: lasts(ttl.longest()),
+            },
+            ttl,
             lease,
             evicted: Counter::new(metrics::name(plugin, "evicted_total")),
         })
@@ -84,9 +95,10 @@ impl Cache {
         }
         let (now, until) = (nanos(now), nanos(now.saturating_add(self.lease)));
         let claimed = shared_data::update(&name, |stored| {
-            let mut bucket = stored.map(Bucket::read).unwrap_or_default();
-            if let Some(state) = bucket.get(key, now) {
-                return (None, (found_in(state), false));
+            let mut bucket = self.bucket(stored, now);
+            let found = found_in(&bucket, key, now);
+            if found != Found::Missing {
+                return (None, (found, false));
             }
             let evicts = bucket.put(key, State::InFlight, until, now);
             (Some(bucket.write(now)), (Found::Missing, evicts))
@@ -104,7 +116,7 @@ impl Cache {
         let (state, ttl) = if is_shared { (State::Cached(record), ttl) } else { (State::Private, PRIVATE) };
         let (now, until) = (nanos(now), nanos(now.saturating_add(ttl)));
         let put = shared_data::update(&self.name(key), |stored| {
-            let mut bucket = stored.map(Bucket::read).unwrap_or_default();
+            let mut bucket = self.bucket(stored, now);
             let evicts = bucket.put(key, state.clone(), until, now);
             (Some(bucket.write(now)), evicts)
         });
@@ -114,17 +126,22 @@ impl Cache {
 
     /// The call for a key ended without a response: it is missing again.
     pub fn release(&self, key: &Key, now: Duration) {
+        let now = nanos(now);
         let _ = shared_data::update(&self.name(key), |stored| {
-            let mut bucket = stored.map(Bucket::read).unwrap_or_default();
-            let written = bucket.release(key).then(|| bucket.write(nanos(now)));
+            let mut bucket = self.bucket(stored, now);
+            let written = bucket.release(key).then(|| bucket.write(now));
             (written, ())
         });
     }
 
     fn get(&self, name: &str, key: &Key, now: Duration) -> Found {
         let stored = shared_data::get(name).ok().flatten();
-        let bucket = stored.map(|(value, _)| Bucket::read(&value)).unwrap_or_default();
-        bucket.get(key, nanos(now)).map_or(Found::Missing, found_in)
+        let now = nanos(now);
+        found_in(&self.bucket(stored.as_ref().map(|(value, _)| value.as_slice()), now), key, now)
+    }
+
+    fn bucket(&self, stored: Option<&[u8]>, now: u64) -> Bucket {
+        stored.map(|value| Bucket::read(value, now, &self.lifetimes)).unwrap_or_default()
     }
 
     fn name(&self, key: &Key) -> String {
@@ -134,11 +151,12 @@ impl Cache {
     }
 }
 
-fn found_in(state: &State) -> Found {
-    match state {
-        State::InFlight => Found::InFlight,
-        State::Private => Found::Private,
-        State::Cached(record) => record::read(record).map_or(Found::Private, Found::Cached),
+fn found_in(bucket: &Bucket, key: &Key, now: u64) -> Found {
+    match bucket.get(key, now) {
+        Some(State::InFlight) => Found::InFlight,
+        Some(State::Private) => Found::Private,
+        Some(State::Cached(record)) => record::read(record).map_or(Found::Missing, Found::Cached),
+        None => Found::Missing,
     }
 }
 

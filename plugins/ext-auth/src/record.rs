@@ -39,8 +39,13 @@ pub fn read(bytes: &[u8]) -> Option<CheckResponse> {
         }
         DENY => {
             let (status, mut rest) = rest.split_first_chunk()?;
+            let status = u16::from_le_bytes(*status);
             let headers = read_lines(&mut rest)?;
-            Some(CheckResponse::Deny { status: u16::from_le_bytes(*status), headers, body: rest.to_vec() })
+            (300..=499).contains(&status).then(|| CheckResponse::Deny {
+                status,
+                headers,
+                body: rest.to_vec(),
+            })
         }
         _ => None,
     }
@@ -97,7 +102,7 @@ mod tests {
     fn answer() -> impl Strategy<Value = CheckResponse> {
         let allow =
             (lines(), lines()).prop_map(|(upstream, client)| CheckResponse::Allow { upstream, client });
-        let deny = (any::<u16>(), lines(), prop::collection::vec(any::<u8>(), 0..9))
+        let deny = (300..=499_u16, lines(), prop::collection::vec(any::<u8>(), 0..9))
             .prop_map(|(status, headers, body)| CheckResponse::Deny { status, headers, body });
         prop_oneof![allow, deny]
     }

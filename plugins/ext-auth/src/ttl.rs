@@ -36,6 +36,12 @@ impl Ttl {
         Ok(Self { ttl, deny_ttl, cache_control: cache.cache_control })
     }
 
+    /// The longest time that any response may be used.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.ttl.max(self.deny_ttl)
+    }
+
     /// How long this answer may be used, whose headers these are; zero: not again.
     ///
     /// A cookie or a redirect is for the client that asked: it may carry a session, or the state of a login.
