@@ -10,6 +10,7 @@ use plugin_kit::hostcalls::{Bytes, HostResult};
 use plugin_kit::matching::{Ambiguity, Captures, ambiguity};
 use plugin_kit::pairs::Pairs;
 use plugin_kit::request::Request;
+use plugin_kit::source::Source;
 use plugin_kit::template::{Syntax, Template};
 
 use crate::config::{self, KeyPart};
@@ -215,6 +216,15 @@ impl Service {
         }
         check.key = key.map(Keys::finish);
         if check.is_clean() { Ok(check) } else { Err(Refusal::Malformed) }
+    }
+
+    /// Whether the client's address is a part of the call, or of the key of its response.
+    #[must_use]
+    pub fn reads_client_ip(&self) -> bool {
+        let mut templates = self.headers.iter().filter_map(|header| header.value.as_ref());
+        matches!(self.form, Form::ForwardAuth(_))
+            || self.keys.as_ref().is_some_and(|(_, parts)| parts.contains(&KeyPart::ClientIp))
+            || templates.any(|template| template.sources().any(|source| *source == Source::ClientIp))
     }
 
     /// Calls the service.

@@ -14,10 +14,11 @@ mod pending;
 mod record;
 mod rules;
 mod ttl;
+mod warnings;
 
 use std::rc::Rc;
 
-use log::debug;
+use log::{debug, warn};
 use plugin_kit::callout::Token;
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
@@ -52,12 +53,19 @@ impl Plugin for ExtAuth {
     type Filter = Filter;
 
     fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self(Rc::new(Compiled {
+        let compiled = Compiled {
             mode: config.mode,
             client_ip: config.client_ip.check().at("clientIp")?,
             rules: Rules::compile(&config)?,
             authorizer: Authorizer::compile(NAME, &config, &plugin_kit::config::raw())?,
-        })))
+        };
+        if config.mode != Mode::Off {
+            warnings::of(&config).iter().for_each(|warning| warn!("{warning}"));
+            if compiled.rules.read_client_ip() || compiled.authorizer.service.reads_client_ip() {
+                config.client_ip.warn_if_forgeable();
+            }
+        }
+        Ok(Self(Rc::new(compiled)))
     }
 
     fn filter(&self) -> Filter {

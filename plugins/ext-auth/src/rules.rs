@@ -1,7 +1,7 @@
 //! Which requests the service is asked about, and what happens to them without its answer.
 
 use plugin_kit::config::{At, ConfigError};
-use plugin_kit::matching::{Ambiguity, AmbiguousPaths, FirstMatch};
+use plugin_kit::matching::{Ambiguity, AmbiguousPaths, Condition, FirstMatch};
 use plugin_kit::request::Request;
 
 use crate::config::{Config, Failure};
@@ -51,6 +51,12 @@ impl Rules {
                 AmbiguousPaths::Allow => Some(Way::Ask(if denies { Failure::Deny } else { Failure::Allow })),
             },
         })
+    }
+
+    /// Whether the client's address decides.
+    #[must_use]
+    pub fn read_client_ip(&self) -> bool {
+        self.rules.conditions().any(Condition::reads_client_ip)
     }
 
     /// The way of this request.
