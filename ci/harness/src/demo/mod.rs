@@ -2,6 +2,8 @@
 
 mod show;
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use plugin_cases::{Case, Exchange, Host};
 
@@ -39,8 +41,16 @@ pub fn run(keep: bool) -> Result<()> {
         if !tour.is_empty() {
             screen.stop(&link.plugin.name);
         }
+        let calls = tour.iter().flat_map(|case| &case.calls);
+        let own: BTreeSet<String> = calls.map(|call| call.cluster.clone()).collect();
         for case in tour {
-            visit(&case, |case| services.exchange(&upstream, &client, case), &mut screen);
+            let exchange = |case: &Case| {
+                let mut seen = services.exchange(&upstream, &client, case)?;
+                // Other plugins of the chain make calls for the same request.
+                seen.calls.retain(|call| own.contains(&call.cluster));
+                Ok(seen)
+            };
+            visit(&case, exchange, &mut screen);
         }
     }
     screen.deaths(&envoy.deaths()?);
