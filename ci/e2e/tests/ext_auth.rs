@@ -12,13 +12,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
+use harness::{Bootstrap, Client, Direction, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
 use serde_json::{Value, json};
 use service::Service;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 64;
 const WORKERS: [u32; 2] = [1, 4];
+const MARKER: &str = "x-envoy-auth-failure-mode-allowed";
 
 fn config(cluster: &str, more: Value) -> Value {
     let mut config = json!({
@@ -125,10 +126,183 @@ fn whatever_the_service_does_every_request_is_answered() {
                 }
             }
         }
-        for reason in ["refused", "timeout", "status"] {
+        for reason in ["refused", "connection", "timeout", "status"] {
             assert!(total(&envoy, &format!("component.{reason}.failed_total")) > 0, "{reason}");
         }
         assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn errors_that_one_client_causes_change_nothing_for_another() {
+    const EACH: usize = 100;
+    for workers in WORKERS {
+        for failure in ["deny", "allow"] {
+            for error in ["error", "unreachable", "overdue", "overloaded", "garbage"] {
+                let service = Service::start();
+                let config = config("authz", json!({"failure": failure}));
+                let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
+                let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
+                let client = Client::new(envoy.address("shop"));
+                let mut seen = client.load(4, vec![of(&format!("{error} mallory")); EACH]).unwrap();
+                let mut others = vec![of("good bob"); EACH / 2];
+                others.resize(EACH, of("bad eve"));
+                for (status, count) in client.load(4, others).unwrap() {
+                    *seen.entry(status).or_default() += count;
+                }
+                let (each, half) = (EACH as u64, EACH as u64 / 2);
+                let expected = match failure {
+                    "deny" => BTreeMap::from([(503, each), (200, half), (401, half)]),
+                    _ => BTreeMap::from([(200, each + half), (401, half)]),
+                };
+                assert_eq!(seen, expected, "{workers} workers, {failure}, {error}");
+                assert_eq!(service.asked(), 2 * EACH, "{workers} workers, {failure}, {error}");
+                assert_eq!(total(&envoy, "component.status.failed_total"), each, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_failure_allow_each_request_passes_after_its_own_timeout_and_is_marked() {
+    const TIMEOUT: Duration = Duration::from_millis(300);
+    const CLIENTS: u64 = 16;
+    let stopped = stopped();
+    for workers in WORKERS {
+        let upstream = Upstream::start().unwrap();
+        let mut bootstrap = Bootstrap::new()
+            .concurrency(workers)
+            .cluster("upstream", upstream.address())
+            .cluster("stopped", stopped.address("service"));
+        for (name, cache) in [("cached", json!({"ttl": "1h"})), ("uncached", Value::Null)] {
+            let mut config = config("stopped", json!({"failure": "allow"}));
+            config["service"]["timeout"] = json!("300ms");
+            if cache.is_object() {
+                config["cache"] = cache;
+            }
+            bootstrap = bootstrap.listener(listener(name, &config));
+        }
+        let envoy = start(bootstrap);
+        for name in ["cached", "uncached"] {
+            let client = Client::new(envoy.address(name));
+            let message = of("good alice").header(MARKER, "false");
+            let before = total(&envoy, "cache.miss.lookups_total");
+            for _ in 0..2 {
+                std::thread::scope(|scope| {
+                    for _ in 0..CLIENTS {
+                        scope.spawn(|| {
+                            let sent = Instant::now();
+                            let seen = upstream.exchange(&client, &message, Reply::default()).unwrap();
+                            let took = sent.elapsed();
+                            let case = format!("{workers} workers, {name}: {took:?}");
+                            // Envoy's timers are a few milliseconds early.
+                            assert!(took > TIMEOUT - Duration::from_millis(10), "{case}");
+                            assert!(took < 2 * TIMEOUT + Duration::from_secs(1), "{case}");
+                            let headers = seen.upstream.unwrap().headers;
+                            let lines = |name: &str| -> Vec<Vec<u8>> {
+                                let lines = headers.iter().filter(|(seen, _)| seen == name);
+                                lines.map(|(_, value)| value.clone()).collect()
+                            };
+                            assert_eq!((lines(MARKER), lines("x-user").len()), (vec![b"true".to_vec()], 0));
+                        });
+                    }
+                });
+            }
+            let calls = total(&envoy, "cache.miss.lookups_total") - before;
+            assert_eq!(calls, 2 * CLIENTS, "{workers} workers, {name}: each request made its own call");
+        }
+        assert_eq!(total(&envoy, "component.breaker.failed_total"), 0);
+    }
+}
+
+#[test]
+fn connections_that_fail_and_timeouts_open_the_breaker() {
+    let (service, stopped) = (Service::start(), stopped());
+    for (cluster, address, kind, reason) in [
+        ("nobody", nobody(), "", "connection"),
+        ("authz", service.address(), "broken", "connection"),
+        ("authz", service.address(), "cut", "reset"),
+        ("stopped", stopped.address("service"), "", "timeout"),
+    ] {
+        let mut config = config(cluster, json!({}));
+        config["service"]["timeout"] = json!("100ms");
+        config["service"]["breaker"] = json!({"failures": 5, "openFor": "1h"});
+        let bootstrap = Bootstrap::new().cluster(cluster, address);
+        let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
+        let client = Client::new(envoy.address("shop"));
+        let seen = client.load(1, vec![of(&format!("{kind} mallory")); 20]).unwrap();
+        assert_eq!(seen, BTreeMap::from([(503, 20)]), "{cluster} {kind}");
+        assert_eq!(total(&envoy, &format!("component.{reason}.failed_total")), 5, "{cluster} {kind}");
+        assert_eq!(total(&envoy, "component.breaker.failed_total"), 15, "{cluster} {kind}");
+        let line = format!("breaker open: 5 calls in a row failed, the last one with reason={reason}");
+        assert_eq!(envoy.log().matches(&line).count(), 1, "{cluster} {kind}");
+    }
+}
+
+#[test]
+fn a_response_for_one_client_is_asked_for_again_with_a_full_timeout() {
+    for workers in WORKERS {
+        let service = Service::start();
+        let mut config = config("authz", json!({"cache": {"ttl": "1h"}}));
+        config["service"]["timeout"] = json!("300ms");
+        let bootstrap = Bootstrap::new().concurrency(workers).cluster("authz", service.address());
+        let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
+        let seen = Client::new(envoy.address("shop")).load(8, vec![of("redirect alice"); 8]).unwrap();
+        assert_eq!(seen, BTreeMap::from([(302, 8)]), "{workers} workers");
+        assert_eq!(service.asked(), 8, "{workers} workers");
+    }
+}
+
+#[test]
+fn over_http2_a_method_in_lower_case_is_rejected() {
+    let service = Service::start();
+    let config = config("authz", json!({"rules": [{"match": {"methods": ["GET"]}, "ask": false}]}));
+    let bootstrap = Bootstrap::new().cluster("authz", service.address());
+    let envoy = start(bootstrap.listener(listener("shop", &config).answering()));
+    let send = |method: &str| {
+        let mut message = of("bad mallory");
+        message.method = method.into();
+        Client::http2(envoy.address("shop")).send(&message).unwrap().status
+    };
+    assert_eq!([send("GET"), send("POST"), send("post"), send("get")], [200, 401, 400, 400]);
+    assert_eq!(total(&envoy, "component.ambiguous.denied_total"), 2);
+}
+
+#[test]
+fn identity_headers_never_reach_the_upstream_as_trailers() {
+    let (service, upstream) = (Service::start(), Upstream::start().unwrap());
+    let more = json!({"onAllow": {"upstreamHeaders": ["x-user", "x-role-*"]}});
+    let bootstrap = Bootstrap::new().http2_cluster("upstream", upstream.address());
+    let bootstrap = bootstrap.cluster("authz", service.address());
+    let envoy = start(bootstrap.listener(listener("shop", &config("authz", more)).permissive()));
+    let address = envoy.address("shop");
+    for client in [Client::new(address), Client::http2(address)] {
+        let message =
+            Message::post("/", "ab").header("authorization", "good alice").trailer("x-user", "root");
+        let message = message.trailer("x-role-admin", "1").trailer(MARKER, "true").trailer("x-kept", "1");
+        let seen = upstream.exchange(&client, &message, Reply::default()).unwrap().upstream.unwrap();
+        assert_eq!(seen.trailers, [("x-kept".to_owned(), b"1".to_vec())]);
+        assert!(seen.headers.contains(&("x-user".to_owned(), b"alice".to_vec())));
+    }
+}
+
+#[test]
+fn dangerous_configurations_are_warned_of_in_one_line_for_each_vm() {
+    let service = Service::start();
+    let config = config(
+        "authz",
+        json!({"failure": "allow", "rules": [{"match": {"not": {"paths": [{"prefix": "/a"}]}}, "ask": false}]}),
+    );
+    let bootstrap = Bootstrap::new().cluster("authz", service.address());
+    let listener = listener("shop", &config).direction(Direction::Inbound).answering();
+    let log = start(bootstrap.listener(listener)).log();
+    for line in [
+        "rules[0] has ask: false and matches any path: requests pass without a check",
+        "failure is allow: requests pass without a check",
+        "clientIp: on a sidecar or waypoint, source.address is the last entry of x-forwarded-for",
+    ] {
+        // One VM tries the configuration, one is of the main thread, and one of the only worker.
+        assert!((1..=3).contains(&log.matches(line).count()), "{line}: {log}");
     }
 }
 

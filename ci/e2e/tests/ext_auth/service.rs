@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
+const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+
 /// The service; it ends with this value.
 pub struct Service {
     _runtime: Runtime,
@@ -81,12 +83,29 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> Option<()> {
                 allow(user)
             }
             "broken" => return None,
+            "cut" => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab").await.ok()?;
+                return None;
+            }
             "error" => "HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n".into(),
+            // As Envoy itself responds to a call whose connection fails, or that takes too long.
+            "unreachable" => as_envoy(503, &format!("{RESET}remote connection failure")),
+            "overdue" => as_envoy(504, "upstream request timeout"),
+            "overloaded" => as_envoy(503, &format!("{RESET}overflow")),
+            "redirect" => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                "HTTP/1.1 302 x\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n".into()
+            }
             "garbage" => "I am not HTTP\r\n\r\n".into(),
             _ => "HTTP/1.1 401 x\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\n\r\n".into(),
         };
         stream.write_all(answer.as_bytes()).await.ok()?;
     }
+}
+
+fn as_envoy(status: u16, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\ncontent-type: text/plain\r\n\r\n{body}")
 }
 
 fn allow(user: &str) -> String {
