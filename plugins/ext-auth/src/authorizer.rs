@@ -1,4 +1,4 @@
-//! Decides requests by responses of the service: cached ones, those to their own calls, or those to the calls of others.
+//! Decides requests by responses of the service: from the cache, to their own calls, or to the calls of others.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -227,7 +227,7 @@ impl Authorizer {
             }
             Verdict::Failed(reason) => {
                 let reason = reason.as_str();
-                debug!("no answer reason={reason}");
+                debug!("no decision reason={reason}");
                 match request.failure {
                     Failure::Deny => {
                         check_response::failure(self.failure_status, reason, request.is_grpc).send();
@@ -408,7 +408,7 @@ impl Authorizer {
             Verdict::Decided(CheckResponse::Deny { status, .. }) => info!("dryRun denied status={status}"),
             Verdict::Failed(reason) => {
                 let failure = if request.failure == Failure::Allow { "allow" } else { "deny" };
-                info!("dryRun no answer reason={} failure={failure}", reason.as_str());
+                info!("dryRun no decision reason={} failure={failure}", reason.as_str());
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::config;
 const FAILURES: u32 = 5;
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Counts the calls of a worker that failed in a row. Times are of the monotonic clock; `None` if it failed, and then the
-/// breaker does nothing.
+/// Counts the calls of a worker that failed in a row. Times are of the monotonic clock; `None` if it failed, and then
+/// the breaker does nothing.
 #[derive(Debug)]
 pub struct Breaker {
     /// Zero: it never opens.

@@ -45,7 +45,7 @@ pub enum Found {
     InFlight,
     /// Responses for it are not shared.
     Private,
-    /// Nothing.
+    /// No entry.
     Missing,
 }
 
@@ -53,7 +53,7 @@ impl Cache {
     /// The table of this plugin's instance.
     ///
     /// # Errors
-    /// Where a number is out of its range.
+    /// If a number is out of range.
     pub fn compile(plugin: &str, cache: &config::Cache, lease: Duration) -> Result<Self, ConfigError> {
         let within = |field: &str, number: u32, from: u32, to: u32| {
             if (from..=to).contains(&number) {

@@ -1,4 +1,4 @@
-//! What the service is asked about a request, and what an answer to that is filed under.
+//! The calls to the service, and the keys of their responses.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const ALL_PARTS: [KeyPart; 6] =
     [KeyPart::Method, KeyPart::Scheme, KeyPart::Host, KeyPart::Path, KeyPart::Query, KeyPart::ClientIp];
 
-/// What `forwardAuth` writes.
+/// The headers that `forwardAuth` writes.
 const METHOD: &str = "x-forwarded-method";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
@@ -30,23 +30,23 @@ const FOR: &str = "x-forwarded-for";
 const ORIGINAL_METHOD: &str = "x-original-method";
 const ORIGINAL_URL: &str = "x-original-url";
 
-/// The service, and how questions to it are made.
+/// The service, and how calls to it are made.
 #[derive(Debug)]
 pub struct Service {
     cluster: String,
-    /// `None`: that of the request.
+    /// `None`: the authority of the request.
     authority: Option<String>,
     form: Form,
     /// The timeout of a call. A request waits as long for the calls of others.
     pub timeout: Duration,
     headers: Vec<Header>,
-    /// Where answers are kept.
+    /// If responses are cached.
     keys: Option<(Keys, Vec<KeyPart>)>,
 }
 
 #[derive(Debug)]
 enum Form {
-    /// A GET of this path.
+    /// A `GET` of this path.
     ForwardAuth(String),
     /// The request's own path behind this one.
     PathPrefix(String),
@@ -56,20 +56,20 @@ enum Form {
 #[derive(Debug)]
 struct Header {
     name: HeaderName,
-    /// `None`: every line that the request has of it.
+    /// `None`: every line of the request.
     value: Option<Template>,
-    /// Whether it makes a difference.
+    /// Whether it is a part of the key.
     matters: bool,
 }
 
-/// What the service is asked about one request.
+/// The call for one request.
 #[derive(Clone, Debug)]
 pub struct CheckRequest {
     method: Bytes,
     path: Bytes,
     authority: Bytes,
     headers: Vec<(HeaderName, Bytes)>,
-    /// What the answer is filed under; `None` where answers are not kept.
+    /// The key of the response; `None` if responses are not cached.
     pub key: Option<Key>,
 }
 
@@ -83,7 +83,7 @@ pub enum Refusal {
 }
 
 impl Service {
-    /// Checks what the operator wrote; `raw` is the text of the whole configuration.
+    /// Compiles the service; `raw` is the text of the whole configuration.
     ///
     /// # Errors
     /// Points at what is wrong.
@@ -139,7 +139,7 @@ impl Service {
         Ok(())
     }
 
-    /// A name that the service does not get already.
+    /// Checks that the service does not get a header of this name already.
     fn new_name(&self, name: &str) -> Result<HeaderName, ConfigError> {
         let name = HeaderName::writable(name)?;
         let written = [METHOD, PROTO, HOST, URI, FOR, ORIGINAL_METHOD, ORIGINAL_URL];
@@ -282,7 +282,7 @@ fn part_of(part: KeyPart, request: &Request, host: &[u8]) -> Option<Bytes> {
         KeyPart::Scheme => request.header(":scheme").map(|scheme| scheme.to_vec()),
         KeyPart::Host => Some(host.to_vec()),
         KeyPart::Path => Some(request.path().to_vec()),
-        // With what is before it: no query is not an empty one, and a fragment is none.
+        // With its `?`, so that an empty query differs from none, and with a fragment.
         KeyPart::Query => request.target().get(request.path().len()..).map(<[u8]>::to_vec),
         KeyPart::ClientIp => request.client_ip().map(octets),
     }
@@ -296,7 +296,7 @@ fn octets(address: IpAddr) -> Bytes {
 }
 
 impl CheckRequest {
-    /// The request in headers.
+    /// Adds the headers that describe the request.
     fn describe(&mut self, request: &Request, host: &[u8]) {
         let pseudo = |name: &str| request.header(name).map(|value| value.to_vec()).unwrap_or_default();
         let (method, scheme) = (pseudo(":method"), pseudo(":scheme"));

@@ -1,4 +1,4 @@
-//! What the service answers, as far as anybody gets it.
+//! The responses of the service, as far as the upstream and the client get them.
 
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::Headers;
@@ -11,32 +11,32 @@ use crate::config;
 use crate::metrics::Reason;
 use crate::names::{Lines, Names, PASSED_WITHOUT_DECISION};
 
-/// Of a denial that is passed on.
+/// Of a denial.
 pub const MAX_BODY: usize = 64 * 1024;
 const ON_DENY: [&str; 3] = ["content-type", "location", "www-authenticate"];
 
 /// A decision of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckResponse {
-    /// The request passes.
+    /// The request is allowed.
     Allow {
-        /// What the upstream is told.
+        /// The header lines for the upstream.
         upstream: Lines,
-        /// What the response gets.
+        /// The header lines for the response to the client.
         client: Lines,
     },
-    /// It does not.
+    /// The request is denied.
     Deny {
         /// The HTTP status.
         status: u16,
-        /// What the client is told.
+        /// The header lines for the client.
         headers: Lines,
-        /// The body.
+        /// The body for the client.
         body: Bytes,
     },
 }
 
-/// What of an answer goes where.
+/// Which headers of a response go to the upstream and to the client.
 #[derive(Debug)]
 pub struct ResponseHeaders {
     upstream: Names,
@@ -49,7 +49,7 @@ impl ResponseHeaders {
     /// Compiles `onAllow` and `onDeny`.
     ///
     /// # Errors
-    /// Where a header may not be written.
+    /// If a header must not be written.
     pub fn compile(on_allow: &config::OnAllow, on_deny: &config::OnDeny) -> Result<Self, ConfigError> {
         let deny_client = match &on_deny.client_headers {
             Some(names) => Names::compile(names),
@@ -122,11 +122,11 @@ fn header<'a>(headers: &'a Pairs, name: &[u8]) -> Option<&'a [u8]> {
     headers.iter().find(|(seen, _)| *seen == name).map(|(_, value)| value)
 }
 
-/// The reply to a client that the service denies.
+/// The reply to a request that the service denies.
 pub fn denial(status: u16, headers: &Lines, body: &Bytes, is_grpc: bool) -> Reply {
     let mut reply = Reply::new(status).details("ext_auth_denied");
     for (name, value) in headers {
-        // Envoy writes that of gRPC itself.
+        // Envoy sets the content type of gRPC itself.
         if !is_grpc || name != "content-type" {
             reply = reply.header(name, value.clone());
         }
@@ -137,11 +137,11 @@ pub fn denial(status: u16, headers: &Lines, body: &Bytes, is_grpc: bool) -> Repl
     reply.body(body.clone())
 }
 
-/// The reply where nobody knows whether the client may.
+/// The reply to a request for which the service made no decision.
 pub fn failure(status: u16, reason: &str, is_grpc: bool) -> Reply {
     let reply = Reply::new(status).details(format!("ext_auth_failed{{{reason}}}"));
     if is_grpc {
-        return reply.grpc_status(grpc_status(status)).body("the authorization service gave no answer");
+        return reply.grpc_status(grpc_status(status)).body("the authorization service made no decision");
     }
     reply
 }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_gets_what_is_listed_for_them() {
+    fn upstream_and_client_get_the_headers_that_are_listed_for_them() {
         let headers = |status| {
             lines(&[
                 (":status", status),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_too_large_is_left_out() {
+    fn a_body_of_more_than_64_kib_is_left_out() {
         let headers = lines(&[(":status", "403")]);
         let body = |size| match answers().read(&headers, size, || vec![b'x'; size]) {
             Ok(CheckResponse::Deny { body, .. }) => body.len(),

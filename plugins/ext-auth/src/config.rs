@@ -1,4 +1,4 @@
-//! What the operator writes.
+//! The configuration as the operator writes it.
 
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{Mode, Seconds, Table};
@@ -9,42 +9,42 @@ use plugin_kit::matching::{AmbiguousPaths, Match};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Config {
-    /// `enforce`, `dryRun` (asks, counts and logs, but holds and denies nothing; `onAllow.upstreamHeaders` of clients are
-    /// removed all the same) or `off`. Default `enforce`.
+    /// `enforce`, `dryRun` or `off`. `dryRun` calls the service, counts and logs, but pauses and denies nothing; a
+    /// client's own `onAllow.upstreamHeaders` are removed even so. Default `enforce`.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub mode: Mode,
-    /// Ignored, but that what was cached before it changed is not used; changing it makes Istio push the configuration
-    /// again, which revives a VM that died under `FAIL_CLOSE`.
+    /// A new value clears the cache, and makes Istio push the configuration again, which revives a VM that died under
+    /// `FAIL_CLOSE`. Otherwise ignored.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub config_revision: String,
-    /// Whose address the service is told, and what `clientIp` means in matches and templates.
+    /// The client's address: for the service, for the key of the cache, and for `clientIp` in matches and templates.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub client_ip: ClientIp,
-    /// Who is asked, and what it is told.
+    /// The service that decides, and the calls to it.
     pub service: Service,
-    /// What comes of an answer of 200 to 299.
+    /// What happens after a response of 200 to 299, which allows the request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub on_allow: OnAllow,
-    /// What comes of an answer of 300 to 499, which is a denial.
+    /// What happens after a response of 300 to 499, which denies the request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub on_deny: OnDeny,
-    /// What happens where the service gives no answer: `deny`, or `allow`, which lets through whoever can make the
-    /// service fail. Default `deny`.
+    /// What happens if the service makes no decision: `deny`, or `allow`, with which every client that can make the
+    /// service fail passes. Requests that pass then have `x-envoy-auth-failure-mode-allowed: true`. Default `deny`.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub failure: Failure,
     /// With `failure: deny`: the HTTP status, 400 to 599. Default 503.
     pub failure_status: Option<u16>,
-    /// Keeps answers, for all workers of the proxy; requests that wait for the same answer ask once. Absent: every
-    /// request asks.
+    /// Caches responses for all workers of the proxy. Requests that need the same response make one call. Absent: every
+    /// request makes its own call.
     pub cache: Option<Cache>,
-    /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`, `\`,
-    /// `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a malformed
-    /// authority): `reject`, with 400 and only where `rules` have a condition on path, host or method; or `allow`, then
-    /// the service is called and the strictest `failure` of all rules applies. A method that is not upper case is always
-    /// rejected. Default `reject`.
+    /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`,
+    /// `\`, `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a
+    /// malformed authority): `reject`, with 400 and only where `rules` have a condition on path, host or method; or
+    /// `allow`, then the service is called and the strictest `failure` of all rules applies. A method that is not upper
+    /// case is always rejected. Default `reject`.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub ambiguous_paths: AmbiguousPaths,
-    /// The first rule that matches says what is special about a request; where none does, it is asked about.
+    /// The first rule that matches applies. Requests that no rule matches are checked.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub rules: Vec<Rule>,
 }
@@ -63,31 +63,34 @@ plugin_kit::fields!(Config {
     "rules" => rules,
 });
 
-/// The service that decides, and what it is told: exactly one of `forwardAuth` and `pathPrefix`.
+/// The service that decides, and the calls to it: exactly one of `forwardAuth` and `pathPrefix`.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Service {
     /// The Envoy cluster: `outbound|PORT||HOST` in Istio.
     pub cluster: String,
-    /// What the service sees as `:authority`. Default: with `forwardAuth` host and port of an Istio cluster name, with
-    /// `pathPrefix` that of the request.
+    /// `:authority` of the calls. Default: with `forwardAuth` host and port of an Istio cluster name, with `pathPrefix`
+    /// the authority of the request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub authority: String,
-    /// A `GET` of one path, which is told the request in headers, as by Traefik's `forwardAuth` and nginx's
+    /// Calls are a `GET` of one path with the request in headers, as by Traefik's `forwardAuth` and nginx's
     /// `auth_request`: `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`, `X-Original-Method` and `-URL`.
     pub forward_auth: Option<ForwardAuth>,
-    /// The request's own method, and its own path behind this prefix, as by Envoy's `ext_authz` (`path_prefix`). Paths
-    /// that are not the same to everyone (dot segments, `//`, `\`, `;`, odd escapes) are denied with 400.
+    /// Calls have the request's own method, and its own path behind this prefix, as by Envoy's `ext_authz`
+    /// (`path_prefix`). Ambiguous paths are rejected with 400, whatever `ambiguousPaths` says, as they could leave the
+    /// prefix.
     pub path_prefix: Option<String>,
-    /// How long a request waits at most, for another one's answer too; up to 60s. Default `300ms`.
+    /// The timeout of every call, up to 60s. A request that waits for the call of another one waits as long, and then
+    /// makes its own call. Default `300ms`.
     pub timeout: Option<Seconds>,
-    /// The headers of the request that the service gets, every line of them. Default `[authorization]`.
+    /// The headers of the request that the service gets as the client sent them, every line of them. Default
+    /// `[authorization]`.
     pub request_headers: Option<Vec<String>>,
-    /// More headers that the service gets; templates. One that is empty is left out.
+    /// More headers that the service gets; templates. An empty one is left out.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub set_headers: Table,
-    /// When a worker stops asking for a while.
+    /// When a worker stops calling the service for a while.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub breaker: Breaker,
 }
@@ -103,12 +106,12 @@ plugin_kit::fields!(Service {
     "breaker" => breaker,
 });
 
-/// One path that is told the request in headers.
+/// One path that gets the request in headers.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct ForwardAuth {
-    /// The path, with a query where one is wanted.
+    /// The path, with an optional query.
     pub path: String,
 }
 
@@ -116,14 +119,16 @@ plugin_kit::fields!(ForwardAuth {
     "path" required => path,
 });
 
-/// When a worker stops calling the service: it counts failures in a row.
+/// When a worker stops calling the service. Only calls of requests with `failure: deny` count, and only those are
+/// stopped.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct Breaker {
-    /// After so many failures in a row; 0 never. Default 5.
+    /// After so many calls in a row that failed to connect, were reset or timed out; 0: never. A response of the
+    /// service never counts, whatever its status. Default 5.
     pub failures: Option<u32>,
-    /// For how long nothing is asked, and `failure` decides at once; then one request tries. Default `1s`.
+    /// For how long requests are denied without a call; then one request makes a call. Default `1s`.
     pub open_for: Option<Seconds>,
 }
 
@@ -132,15 +137,15 @@ plugin_kit::fields!(Breaker {
     "openFor" => open_for,
 });
 
-/// What comes of an answer that allows.
+/// What happens after a response that allows the request.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct OnAllow {
-    /// The headers of the answer that the upstream gets; `x-auth-*` is all with this beginning. A client's own headers
-    /// of these names never reach the upstream, whatever becomes of the request.
+    /// The headers of the response that the upstream gets; `x-auth-*` means every name that starts with `x-auth-`. A
+    /// client's own headers and trailers of these names are removed before rules and templates read the request.
     pub upstream_headers: Vec<String>,
-    /// The headers of the answer that are added to the response; `*` at the end as above.
+    /// The headers of the service's response that are added to the response to the client; `*` at the end as above.
     pub client_headers: Vec<String>,
 }
 
@@ -149,15 +154,15 @@ plugin_kit::fields!(OnAllow {
     "clientHeaders" => client_headers,
 });
 
-/// What comes of an answer that denies: the client gets its status.
+/// What happens after a response that denies the request: the client gets its status.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct OnDeny {
-    /// The headers of the answer that the client gets too; `*` at the end as above. For logins list `set-cookie`.
-    /// Default `[content-type, location, www-authenticate]`.
+    /// The headers of the response that the client gets; `*` at the end as above. For logins list `set-cookie`. Default
+    /// `[content-type, location, www-authenticate]`.
     pub client_headers: Option<Vec<String>>,
-    /// Whether the client gets the body of the answer, if it is of 64 KiB at most. Default true.
+    /// Whether the client gets the body of the response, up to 64 KiB. Default true.
     pub body: Option<bool>,
 }
 
@@ -166,7 +171,7 @@ plugin_kit::fields!(OnDeny {
     "body" => body,
 });
 
-/// What happens without an answer.
+/// What happens without a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
@@ -183,30 +188,30 @@ plugin_kit::choices!(Failure {
     "allow" => Allow,
 });
 
-/// How long answers are used again, and for which requests.
+/// For how long and for which requests responses are cached.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Cache {
-    /// How long an answer that allows is used, up to 1h.
+    /// For how long a response that allows is cached, up to 1h.
     pub ttl: Seconds,
-    /// The same for denials of 401 and 403; others, redirects among them, are never kept. `0s`: none is. Default `5s`,
-    /// or `ttl` where that is shorter.
+    /// The same for denials of 401 and 403; other denials and redirects are never cached. `0s`: no denial is cached.
+    /// Default `5s`, or `ttl` if that is shorter.
     pub deny_ttl: Option<Seconds>,
-    /// `respect`: `Cache-Control` of the answer can shorten the time (`max-age`, `s-maxage`) or forbid keeping it
-    /// (`no-store`, `no-cache`, `private`), never prolong it. `ignore`: for services whose framework forbids it without
-    /// meaning it. Default `respect`.
+    /// `respect`: `Cache-Control` of the response can shorten the time (`max-age`, `s-maxage`) or forbid caching
+    /// (`no-store`, `no-cache`, `private`), and never prolongs it. `ignore`: for services whose framework forbids
+    /// caching by default. Default `respect`.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub cache_control: CacheControl,
-    /// The parts of the request that make a difference to the service, beside the headers that it gets: `method`,
-    /// `scheme`, `host`, `path`, `query`, `clientIp`. Leave out only what it does not look at. Default: all.
+    /// The parts of the request that the cache's key has besides the headers that the service gets: `method`, `scheme`,
+    /// `host`, `path`, `query`, `clientIp`. Leave out only those that never change the decision. Default: all.
     pub key: Option<Vec<KeyPart>>,
-    /// Those of `requestHeaders` and `setHeaders` that make no difference, such as `x-request-id`.
+    /// Those of `requestHeaders` and `setHeaders` that are not a part of the key, such as `x-request-id`.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub ignore_headers: Vec<String>,
-    /// How many answers are kept at most, rounded up to a multiple of 4. Their memory is never given back. Default 4096.
+    /// How many responses are cached at most, rounded up to a multiple of 4. Their memory is never freed. Default 4096.
     pub entries: Option<u32>,
-    /// An answer of more bytes is not kept. Default 4096.
+    /// A response of more bytes is not cached. Default 4096.
     pub entry_bytes: Option<u32>,
 }
 
@@ -220,15 +225,15 @@ plugin_kit::fields!(Cache {
     "entryBytes" => entry_bytes,
 });
 
-/// Whether the service has a say in how long its answers are kept.
+/// Whether `Cache-Control` of a response counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
 pub enum CacheControl {
-    /// It has.
+    /// It can shorten the time and forbid caching.
     #[default]
     Respect,
-    /// It has not.
+    /// It is ignored.
     Ignore,
 }
 
@@ -237,7 +242,7 @@ plugin_kit::choices!(CacheControl {
     "ignore" => Ignore,
 });
 
-/// A part of a request.
+/// A part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase"))]
@@ -265,7 +270,7 @@ plugin_kit::choices!(KeyPart {
     "clientIp" => ClientIp,
 });
 
-/// What is special about some requests.
+/// Whether and how some requests are checked.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields))]
@@ -273,10 +278,10 @@ pub struct Rule {
     /// Which requests. Absent: all.
     #[cfg_attr(feature = "schema", schemars(default, rename = "match"))]
     pub matches: Match,
-    /// `false`: the service is not asked, the request passes. Default true.
+    /// `false`: requests pass without a check. Default true.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub ask: bool,
-    /// As `failure` outside the rules, for these requests. Default: that one.
+    /// As `failure` outside of the rules, for these requests. Default: `failure` outside of the rules.
     pub failure: Option<Failure>,
 }
 

@@ -1,22 +1,22 @@
-//! What an answer is filed under: a digest of all that the service was told, so that no two questions share an answer.
+//! The key of a cached response: a digest of all that the service gets, so that different calls share no response.
 
 use sha2::{Digest, Sha256};
 
-/// A digest.
+/// A SHA-256 digest.
 pub type Key = [u8; 32];
 
-/// How keys are made.
+/// Computes keys.
 #[derive(Debug)]
 pub struct Keys {
     seed: Key,
 }
 
-/// A key in the making. Every part is preceded by its length, so no two lists of parts are the same text.
+/// The parts of a key so far. Each is preceded by its length, so different lists of parts are different bytes.
 #[derive(Debug)]
 pub struct Parts(Sha256);
 
 impl Keys {
-    /// Keys of this configuration: under another one nothing is found that was filed under this.
+    /// Keys of this configuration. Another configuration has other keys.
     #[must_use]
     pub fn new(configuration: &[u8]) -> Self {
         Self { seed: Sha256::digest(configuration).into() }
@@ -36,12 +36,12 @@ impl Keys {
 }
 
 impl Parts {
-    /// One more part, which may be absent: that is not the same as empty.
+    /// Adds a part. An absent one differs from an empty one.
     pub fn part(&mut self, part: Option<&[u8]>) {
         self.lines(part.as_slice());
     }
 
-    /// One more part of some lines.
+    /// Adds a part of several lines.
     pub fn lines(&mut self, lines: &[impl AsRef<[u8]>]) {
         self.number(lines.len());
         for line in lines {

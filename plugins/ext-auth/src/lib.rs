@@ -1,4 +1,4 @@
-//! ext-auth: asks an external service before a request passes.
+//! ext-auth: calls an external service before a request passes.
 
 mod authorizer;
 mod breaker;

@@ -51,7 +51,8 @@ impl Reason {
         }
     }
 
-    /// Whether it counts for the breaker. A response never does, nor what Envoy refuses to send: clients can cause both.
+    /// Whether it counts for the breaker. A response never does, nor what Envoy refuses to send: clients can cause
+    /// both.
     #[must_use]
     pub const fn is_outage(self) -> bool {
         matches!(self, Self::Connection | Self::Reset | Self::Timeout)
@@ -64,15 +65,15 @@ pub struct Metrics {
     allowed: Counter,
     denied: Counter,
     failed: Vec<(Reason, Counter)>,
-    /// Requests that the service is not asked about.
+    /// Requests that pass without a check.
     pub skipped: Counter,
     ambiguous: Counter,
     malformed: Counter,
-    /// ResponseHeaders out of the cache.
+    /// Responses from the cache.
     pub hits: Counter,
     /// Calls.
     pub misses: Counter,
-    /// Requests that called although others had called for the same key, as too many were waiting.
+    /// Requests that did not wait for the call of another one, as too many were waiting.
     pub uncoalesced: Counter,
     /// How long calls took.
     pub call_milliseconds: Histogram,
@@ -109,7 +110,7 @@ impl Metrics {
         }
     }
 
-    /// Counts what came of one request.
+    /// Counts the outcome of one request.
     pub fn verdict(&self, verdict: &Verdict) {
         match verdict {
             Verdict::Decided(CheckResponse::Allow { .. }) => self.allowed.increment(),

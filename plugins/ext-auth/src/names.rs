@@ -1,4 +1,4 @@
-//! Lists of header names, each exact or a beginning: `set-cookie`, `x-auth-*`.
+//! Lists of header names, exact or with a `*` at the end: `set-cookie`, `x-auth-*`.
 
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::HeaderName;
@@ -11,7 +11,7 @@ pub const PASSED_WITHOUT_DECISION: &str = "x-envoy-auth-failure-mode-allowed";
 /// Header lines: names in lower case, and values.
 pub type Lines = Vec<(String, Bytes)>;
 
-/// Names, and beginnings of names.
+/// Names and prefixes of names.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     exact: Vec<HeaderName>,
@@ -22,12 +22,12 @@ impl Names {
     /// Compiles a list.
     ///
     /// # Errors
-    /// Where one is no name, or that of a header that frames the message.
+    /// If one is not the name of a header, or the name of one that frames the message.
     pub fn compile<S: AsRef<str>>(names: &[S]) -> Result<Self, ConfigError> {
         let mut compiled = Self::default();
         for (index, name) in names.iter().enumerate() {
             let name = name.as_ref();
-            // A `*` is a token as well, so what is left of it is checked.
+            // `*` is valid in a token, so the part before it is checked.
             match name.strip_suffix('*') {
                 Some(beginning) => compiled.beginnings.push(HeaderName::new(beginning).at_index(index)?),
                 None => compiled.exact.push(HeaderName::writable(name).at_index(index)?),
@@ -36,7 +36,7 @@ impl Names {
         Ok(compiled)
     }
 
-    /// Whether a header of this name is meant; one that frames the message never is.
+    /// Whether the list has this name. It never has one of a header that frames the message.
     #[must_use]
     pub fn contain(&self, name: &str) -> bool {
         self.exact.iter().any(|exact| exact.as_str() == name)
@@ -44,7 +44,7 @@ impl Names {
                 && HeaderName::writable(name).is_ok()
     }
 
-    /// The lines that are meant, in order, for whoever may read them: names in lower case, values that are one line.
+    /// The lines of headers in the list, in order, with names in lower case. Values with a line end are left out.
     #[must_use]
     pub fn choose(&self, lines: &Pairs) -> Lines {
         let chosen = lines.iter().filter_map(|(name, value)| {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_meant_as_it_is_or_by_its_beginning() {
+    fn a_name_matches_exactly_or_by_its_prefix() {
         let names = Names::compile(&["Set-Cookie", "x-auth-*", "te*"]).unwrap();
         for (name, meant) in [
             ("set-cookie", true),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_be_two_lines_is_not_chosen() {
+    fn a_value_with_a_line_end_is_not_chosen() {
         let answer: [(&str, &[u8]); 4] =
             [("X-A", b"1"), ("x-b", b"1"), ("x-a", b"2"), ("x-a", b"3\r\nx-admin: 1")];
         let chosen = Names::compile(&["x-a"]).unwrap().choose(&Pairs::new(answer.into_iter()));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_frames_a_message_is_refused() {
+    fn names_of_headers_that_frame_a_message_are_rejected() {
         for (name, message) in [
             ("content-length", "[0]: \"content-length\" must not be written by a rule"),
             ("*", "[0]: \"\" is not the name of a header"),

@@ -1,4 +1,4 @@
-//! ResponseHeaders as bytes, for the cache.
+//! Responses of the service as bytes, for the cache.
 
 use plugin_kit::hostcalls::Bytes;
 
@@ -8,11 +8,11 @@ use crate::names::Lines;
 const ALLOW: u8 = 0;
 const DENY: u8 = 1;
 
-/// Writes an answer.
+/// Writes a response.
 #[must_use]
-pub fn write(answer: &CheckResponse) -> Bytes {
+pub fn write(response: &CheckResponse) -> Bytes {
     let mut bytes = Bytes::new();
-    match answer {
+    match response {
         CheckResponse::Allow { upstream, client } => {
             bytes.push(ALLOW);
             write_lines(&mut bytes, upstream);
@@ -28,7 +28,7 @@ pub fn write(answer: &CheckResponse) -> Bytes {
     bytes
 }
 
-/// Reads an answer; `None` where these bytes are none.
+/// Reads a response; `None` if the bytes are not one.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Option<CheckResponse> {
     let (&kind, mut rest) = bytes.split_first()?;
@@ -61,7 +61,7 @@ fn write_lines(bytes: &mut Bytes, lines: &Lines) {
     }
 }
 
-/// No header of an answer is as long as would not fit.
+/// No header of a response has 4 GiB.
 fn write_number(bytes: &mut Bytes, number: usize) {
     bytes.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
 }
@@ -99,7 +99,7 @@ mod tests {
         prop::collection::vec(("[a-z-]{0,9}", prop::collection::vec(any::<u8>(), 0..9)), 0..4)
     }
 
-    fn answer() -> impl Strategy<Value = CheckResponse> {
+    fn response() -> impl Strategy<Value = CheckResponse> {
         let allow =
             (lines(), lines()).prop_map(|(upstream, client)| CheckResponse::Allow { upstream, client });
         let deny = (300..=499_u16, lines(), prop::collection::vec(any::<u8>(), 0..9))
@@ -109,20 +109,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(answer in answer()) {
-            prop_assert_eq!(read(&write(&answer)), Some(answer));
+        fn reads_what_was_written(response in response()) {
+            prop_assert_eq!(read(&write(&response)), Some(response));
         }
 
         #[test]
-        fn any_bytes_are_an_answer_or_none(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn reads_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = read(&bytes);
         }
 
         #[test]
-        fn half_an_answer_that_allows_is_none(answer in answer(), cut in 1_usize..64) {
-            let bytes = write(&answer);
+        fn a_truncated_response_that_allows_is_none(response in response(), cut in 1_usize..64) {
+            let bytes = write(&response);
             let half = &bytes[..bytes.len().saturating_sub(cut)];
-            if matches!(answer, CheckResponse::Allow { .. }) {
+            if matches!(response, CheckResponse::Allow { .. }) {
                 prop_assert_eq!(read(half), None);
             }
         }

@@ -1,4 +1,4 @@
-//! Which requests the service is asked about, and what happens to them without its answer.
+//! Which requests are checked, and what happens to them if the service makes no decision.
 
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::matching::{Ambiguity, AmbiguousPaths, Condition, FirstMatch};
@@ -6,20 +6,20 @@ use plugin_kit::request::Request;
 
 use crate::config::{Config, Failure};
 
-/// The rules; the first that matches counts.
+/// The rules; the first that matches applies.
 #[derive(Debug)]
 pub struct Rules {
     rules: FirstMatch<Way>,
-    /// What happens to an ambiguous request; `None`: it is rejected.
+    /// Applies to an ambiguous request; `None`: it is rejected.
     for_ambiguous: Option<Way>,
 }
 
-/// What becomes of a request.
+/// What a rule says about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// It passes.
+    /// It passes without a check.
     Pass,
-    /// The service is asked; without an answer, this.
+    /// It is checked; this happens without a decision.
     Ask(Failure),
 }
 
@@ -32,7 +32,7 @@ impl Rules {
         let mut rules = Vec::new();
         for (index, rule) in config.rules.iter().enumerate() {
             if !rule.ask && rule.failure.is_some() {
-                let message = "means nothing where the service is not asked";
+                let message = "has no effect with ask: false";
                 return Err(ConfigError::new(message)).at("failure").at_index(index).at("rules");
             }
             let condition = rule.matches.compile().at("match").at_index(index).at("rules")?;
@@ -59,7 +59,7 @@ impl Rules {
         self.rules.conditions().any(Condition::reads_client_ip)
     }
 
-    /// The way of this request.
+    /// What the rules say about this request.
     ///
     /// # Errors
     /// Why the request is rejected as ambiguous.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_counts_and_without_one_the_service_is_asked() {
+    fn the_first_rule_that_matches_applies_and_other_requests_are_checked() {
         let rules = rules(
             r#"[{"match": {"paths": [{"prefix": "/open"}]}, "ask": false},
                 {"match": {"paths": [{"prefix": "/soft"}]}, "failure": "allow"},
@@ -146,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_a_question_is_refused() {
+    fn failure_with_ask_false_is_rejected() {
         let failed = rules(r#"[{}, {"ask": false, "failure": "allow"}]"#).unwrap_err().to_string();
-        assert_eq!(failed, "rules[1].failure: means nothing where the service is not asked");
+        assert_eq!(failed, "rules[1].failure: has no effect with ask: false");
     }
 }

@@ -1,4 +1,4 @@
-//! How long an answer may be used again.
+//! How long a response is cached.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::{self, CacheControl};
 const DENY_TTL: Duration = Duration::from_secs(5);
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
-/// The times.
+/// `ttl`, `denyTtl` and `cacheControl`.
 #[derive(Debug)]
 pub struct Ttl {
     ttl: Duration,
@@ -20,10 +20,10 @@ pub struct Ttl {
 }
 
 impl Ttl {
-    /// Checks what the operator wrote.
+    /// Compiles the times.
     ///
     /// # Errors
-    /// Where a time is out of its range.
+    /// If a time is out of range.
     pub fn compile(cache: &config::Cache) -> Result<Self, ConfigError> {
         let ttl = cache.ttl.0;
         if ttl.is_zero() || ttl > MAX_TTL {
@@ -36,23 +36,23 @@ impl Ttl {
         Ok(Self { ttl, deny_ttl, cache_control: cache.cache_control })
     }
 
-    /// The longest time that any response may be used.
+    /// The longest time that any response is cached.
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.ttl.max(self.deny_ttl)
     }
 
-    /// How long this answer may be used, whose headers these are; zero: not again.
+    /// How long a response with these headers is cached; zero: not at all.
     ///
-    /// A cookie or a redirect is for the client that asked: it may carry a session, or the state of a login.
+    /// Cookies and redirects are for one client: they may carry a session, or the state of a login.
     #[must_use]
-    pub fn time(&self, answer: &CheckResponse, headers: &Pairs) -> Duration {
-        let (most, told) = match answer {
+    pub fn time(&self, response: &CheckResponse, headers: &Pairs) -> Duration {
+        let (most, client_headers) = match response {
             CheckResponse::Allow { client, .. } => (self.ttl, client),
             CheckResponse::Deny { status: 401 | 403, headers, .. } => (self.deny_ttl, headers),
             CheckResponse::Deny { .. } => return Duration::ZERO,
         };
-        if told.iter().any(|(name, _)| name == "set-cookie") {
+        if client_headers.iter().any(|(name, _)| name == "set-cookie") {
             return Duration::ZERO;
         }
         if self.cache_control == CacheControl::Ignore {
@@ -70,7 +70,7 @@ impl Ttl {
     }
 }
 
-/// What one directive allows at most (RFC 9111, section 5.2.2).
+/// The longest time that one directive allows (RFC 9111, section 5.2.2).
 fn limit(directive: &[u8]) -> Duration {
     let mut parts = directive.splitn(2, |&byte| byte == b'=');
     let name = parts.next().unwrap_or_default().trim_ascii();
@@ -82,7 +82,7 @@ fn limit(directive: &[u8]) -> Duration {
         let seconds = parts.next().unwrap_or_default().trim_ascii();
         let seconds =
             seconds.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(seconds);
-        // Section 4.2.1: what cannot be read is stale.
+        // Section 4.2.1: an invalid number of seconds is zero.
         let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok());
         return Duration::from_secs(seconds.unwrap_or(0));
     }
@@ -104,7 +104,7 @@ mod tests {
         CheckResponse::Deny { status, headers: Vec::new(), body: Bytes::new() }
     }
 
-    fn keep(cache_control: CacheControl) -> Ttl {
+    fn ttl(cache_control: CacheControl) -> Ttl {
         let seconds = |seconds| Seconds(Duration::from_secs(seconds));
         let cache = config::Cache {
             ttl: seconds(30),
@@ -115,12 +115,12 @@ mod tests {
         Ttl::compile(&cache).unwrap()
     }
 
-    fn seconds(keep: &Ttl, answer: &CheckResponse, line: &str) -> u64 {
-        keep.time(answer, &Pairs::new([("Cache-Control", line.as_bytes())].into_iter())).as_secs()
+    fn seconds(ttl: &Ttl, response: &CheckResponse, line: &str) -> u64 {
+        ttl.time(response, &Pairs::new([("Cache-Control", line.as_bytes())].into_iter())).as_secs()
     }
 
     #[test]
-    fn the_service_shortens_the_time_and_never_prolongs_it() {
+    fn cache_control_shortens_the_time_and_never_prolongs_it() {
         for (line, expected) in [
             ("", 30),
             ("public", 30),
@@ -137,26 +137,44 @@ mod tests {
             ("private=\"x-user\"", 0),
             ("max-age=5, no-store", 0),
         ] {
-            assert_eq!(seconds(&keep(CacheControl::Respect), &allow(), line), expected, "{line}");
-            assert_eq!(seconds(&keep(CacheControl::Ignore), &allow(), line), 30, "{line}");
+            assert_eq!(seconds(&ttl(CacheControl::Respect), &allow(), line), expected, "{line}");
+            assert_eq!(seconds(&ttl(CacheControl::Ignore), &allow(), line), 30, "{line}");
         }
     }
 
     #[test]
-    fn of_denials_those_are_kept_that_are_about_the_credentials() {
-        let keep = keep(CacheControl::Respect);
+    fn cache_control_of_a_denial_counts_too() {
+        for status in [401, 403] {
+            for (line, expected) in [
+                ("", 2),
+                ("max-age=1", 1),
+                ("max-age=60", 2),
+                ("no-store", 0),
+                ("private", 0),
+                ("s-maxage=0", 0),
+            ] {
+                let seconds = |cache_control| seconds(&ttl(cache_control), &deny(status), line);
+                assert_eq!(seconds(CacheControl::Respect), expected, "{status} {line}");
+                assert_eq!(seconds(CacheControl::Ignore), 2, "{status} {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn caches_only_401_and_403_denials() {
+        let ttl = ttl(CacheControl::Respect);
         for (status, expected) in [(401, 2), (403, 2), (302, 0), (404, 0), (429, 0)] {
-            assert_eq!(seconds(&keep, &deny(status), ""), expected, "{status}");
+            assert_eq!(seconds(&ttl, &deny(status), ""), expected, "{status}");
         }
     }
 
     #[test]
-    fn a_cookie_is_for_one_client() {
+    fn caches_no_response_with_a_cookie_for_the_client() {
         let cookie = vec![("set-cookie".to_owned(), b"s=1".to_vec())];
-        let keep = keep(CacheControl::Ignore);
+        let ttl = ttl(CacheControl::Ignore);
         let answer = CheckResponse::Allow { upstream: Vec::new(), client: cookie.clone() };
-        assert_eq!(seconds(&keep, &answer, ""), 0);
+        assert_eq!(seconds(&ttl, &answer, ""), 0);
         let answer = CheckResponse::Deny { status: 401, headers: cookie, body: Bytes::new() };
-        assert_eq!(seconds(&keep, &answer, ""), 0);
+        assert_eq!(seconds(&ttl, &answer, ""), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Whatever the service answers and whatever a client sends: every request is answered, and nobody gets what is not theirs.
+//! Whatever the service answers and whatever a client sends: every request is answered, and nobody gets what is not
+//! theirs.
 
 use std::time::Duration;
 

@@ -392,7 +392,7 @@ fn a_dry_run_asks_and_holds_nobody() {
         [
             "dryRun denied status=403",
             "dryRun denied status=403",
-            "dryRun no answer reason=timeout failure=deny"
+            "dryRun no decision reason=timeout failure=deny"
         ]
     );
 }

@@ -95,10 +95,7 @@ const BESIDE_THE_SERVICE: &[(&str, &str)] = &[
         r#""cache": {"ttl": "1s", "cacheControl": "maybe"}"#,
         "cache.cacheControl: unknown variant `maybe`, expected `respect` or `ignore`",
     ),
-    (
-        r#""rules": [{"ask": false, "failure": "deny"}]"#,
-        "rules[0].failure: means nothing where the service is not asked",
-    ),
+    (r#""rules": [{"ask": false, "failure": "deny"}]"#, "rules[0].failure: has no effect with ask: false"),
     (
         r#""rules": [{"match": {"paths": [{"prefix": "api"}]}}]"#,
         "rules[0].match.paths[0].prefix: \"api\" must start with '/'",
