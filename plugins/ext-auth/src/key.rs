@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_lists_of_parts_have_one_key() {
+    fn different_lists_of_parts_have_different_keys() {
         let keys = [
             key("", &[]),
             key("", &[&[]]),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_part_is_not_an_empty_one() {
+    fn an_absent_part_differs_from_an_empty_one() {
         let keys = Keys::new(b"");
         let of = |part| {
             let mut key = keys.start();

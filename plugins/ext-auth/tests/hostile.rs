@@ -37,7 +37,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_answer_is_a_decision_or_a_failure(
+    fn any_response_is_a_decision_or_a_failure(
         status in 0_u16..1000,
         headers in vec((name(), value()), 0..6),
         body in bytes(600),
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn any_client_is_asked_about_or_turned_away(
+    fn any_request_is_checked_or_rejected(
         path in bytes(40),
         authorization in bytes(24),
         cookie in bytes(24),

@@ -1,4 +1,4 @@
-//! The plugin as it ships, in the in-memory Envoy: what a case cannot say.
+//! The plugin in the in-memory Envoy: behaviour that a case cannot describe.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -130,7 +130,7 @@ fn what_a_request_costs() {
 }
 
 #[test]
-fn a_service_that_cannot_be_asked_holds_nobody() {
+fn a_refused_call_pauses_no_request() {
     for cluster in [None, Some(Cluster::NoEndpoints)] {
         for (failure, passes) in [("deny", false), ("allow", true)] {
             let builder = Envoy::builder();
@@ -154,7 +154,7 @@ fn a_service_that_cannot_be_asked_holds_nobody() {
 }
 
 #[test]
-fn every_way_of_not_answering_is_a_failure() {
+fn every_kind_of_failed_call_is_a_failure() {
     type Way = fn(&Envoy);
     let ways: [(&str, Way); 4] = [
         ("reset", |envoy| envoy.reset_call(envoy.call().token)),
@@ -181,7 +181,7 @@ fn every_way_of_not_answering_is_a_failure() {
 }
 
 #[test]
-fn requests_that_wait_for_the_same_answer_ask_once() {
+fn requests_with_the_same_key_make_one_call() {
     let envoy = start(cached());
     let streams: Vec<Stream> = (0..100).map(|_| envoy.request(of("alice"))).collect();
     let other = envoy.request(of("bob"));
@@ -197,7 +197,7 @@ fn requests_that_wait_for_the_same_answer_ask_once() {
 }
 
 #[test]
-fn workers_ask_once_together() {
+fn workers_make_one_call_for_the_same_key() {
     let one = start(cached());
     let two = beside(&one, cached());
     let first = one.request(of("alice"));
@@ -215,7 +215,7 @@ fn workers_ask_once_together() {
 }
 
 #[test]
-fn another_worker_asks_where_the_first_one_fails() {
+fn another_worker_calls_after_a_failed_call() {
     let one = start(cached());
     let two = beside(&one, cached());
     let first = one.request(of("alice"));
@@ -229,7 +229,7 @@ fn another_worker_asks_where_the_first_one_fails() {
 }
 
 #[test]
-fn a_client_that_leaves_takes_nobody_with_it() {
+fn a_client_that_leaves_ends_no_other_request() {
     let envoy = start(cached());
     let first = envoy.request(of("alice"));
     let others: Vec<Stream> = (0..3).map(|_| envoy.request(of("alice"))).collect();
@@ -244,7 +244,7 @@ fn a_client_that_leaves_takes_nobody_with_it() {
 }
 
 #[test]
-fn a_client_that_waits_for_another_may_leave_too() {
+fn a_waiting_client_may_leave() {
     let envoy = start(cached());
     let first = envoy.request(of("alice"));
     drop(envoy.request(of("alice")));
@@ -254,7 +254,7 @@ fn a_client_that_waits_for_another_may_leave_too() {
 }
 
 #[test]
-fn an_answer_for_one_client_is_given_to_no_other() {
+fn a_private_response_is_never_shared() {
     let private: [fn(&str) -> Response; 4] = [
         |user| allow(user).header("set-cookie", "session=1"),
         |user| allow(user).header("cache-control", "no-store"),
@@ -281,7 +281,7 @@ fn an_answer_for_one_client_is_given_to_no_other() {
 }
 
 #[test]
-fn an_answer_is_believed_for_its_time_and_no_longer() {
+fn a_cached_response_is_used_until_it_expires() {
     for (status, seconds) in [(200, 30), (401, 5), (403, 5)] {
         let envoy = start(cached());
         let _first = envoy.request(of("alice"));
@@ -301,7 +301,7 @@ fn an_answer_is_believed_for_its_time_and_no_longer() {
 }
 
 #[test]
-fn all_that_the_service_is_told_makes_another_question() {
+fn every_part_of_a_call_is_a_part_of_the_key() {
     let like = || Request::get("/a?b=c").header("authorization", "alice").from("10.0.0.1");
     let others: [(&str, Request); 10] = [
         ("empty query", Request::get("/a?").header("authorization", "alice").from("10.0.0.1")),
@@ -328,7 +328,7 @@ fn all_that_the_service_is_told_makes_another_question() {
 }
 
 #[test]
-fn what_the_operator_says_makes_no_difference_makes_none() {
+fn parts_that_the_operator_leaves_out_are_not_in_the_key() {
     let envoy = start(config(json!({
         "service": {
             "cluster": CLUSTER, "forwardAuth": {"path": "/verify"}, "requestHeaders": ["authorization", "x-request-id"],
@@ -344,7 +344,7 @@ fn what_the_operator_says_makes_no_difference_makes_none() {
 }
 
 #[test]
-fn under_another_configuration_nothing_is_known() {
+fn another_configuration_has_an_empty_cache() {
     let envoy = start(cached());
     let _first = envoy.request(of("alice"));
     answer(&envoy, allow("alice"));
@@ -357,7 +357,7 @@ fn under_another_configuration_nothing_is_known() {
 }
 
 #[test]
-fn a_value_of_the_service_never_becomes_two_lines() {
+fn a_header_value_with_a_line_end_is_left_out() {
     let envoy = start(config(json!({"onDeny": {"clientHeaders": ["location"]}})));
     let evil = "a\r\nx-admin: 1";
     let stream = envoy.request(of("alice"));
@@ -373,7 +373,7 @@ fn a_value_of_the_service_never_becomes_two_lines() {
 }
 
 #[test]
-fn a_dry_run_asks_and_holds_nobody() {
+fn a_dry_run_calls_and_pauses_no_request() {
     let envoy = start(config(json!({"mode": "dryRun", "cache": {"ttl": "30s"}})));
     let passed = envoy.request(of("alice"));
     assert!(user(&passed).is_empty());

@@ -109,7 +109,7 @@ fn refused(config: &str, line: &str) {
 }
 
 #[test]
-fn what_is_wrong_with_the_service_is_pointed_at() {
+fn errors_name_the_field_of_the_service() {
     refused("{}", "missing field `service`");
     for (inside, line) in IN_THE_SERVICE {
         refused(&format!("{{\"service\": {{{inside}}}}}"), &format!("service{line}"));
@@ -117,7 +117,7 @@ fn what_is_wrong_with_the_service_is_pointed_at() {
 }
 
 #[test]
-fn what_is_wrong_with_the_rest_is_pointed_at() {
+fn errors_name_every_other_field() {
     for (beside, line) in BESIDE_THE_SERVICE {
         refused(&format!("{{\"service\": {{{SERVICE}}}, {beside}}}"), line);
     }
