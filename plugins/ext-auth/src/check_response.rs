@@ -1,6 +1,6 @@
 //! The responses of the service, as far as the upstream and the client get them.
 
-use plugin_kit::config::{At, ConfigError};
+use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::Headers;
 use plugin_kit::hostcalls::{Bytes, HostError, HostResult};
 use plugin_kit::pairs::Pairs;
@@ -55,6 +55,11 @@ impl ResponseHeaders {
             Some(names) => Names::compile(names),
             None => Names::compile(&ON_DENY),
         };
+        let is_own = |name: &String| name.eq_ignore_ascii_case(PASSED_WITHOUT_DECISION);
+        if let Some(index) = on_allow.upstream_headers.iter().position(is_own) {
+            let message = format!("{} is set by the plugin itself", quoted(PASSED_WITHOUT_DECISION));
+            return Err(ConfigError::new(message)).at_index(index).at("upstreamHeaders").at("onAllow");
+        }
         Ok(Self {
             upstream: Names::compile(&on_allow.upstream_headers).at("upstreamHeaders").at("onAllow")?,
             allow_client: Names::compile(&on_allow.client_headers).at("clientHeaders").at("onAllow")?,

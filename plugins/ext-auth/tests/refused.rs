@@ -70,6 +70,10 @@ const BESIDE_THE_SERVICE: &[(&str, &str)] = &[
         "onAllow.upstreamHeaders[1]: \"\" is not the name of a header",
     ),
     (
+        r#""onAllow": {"upstreamHeaders": ["x-a", "X-Envoy-Auth-Failure-Mode-Allowed"]}"#,
+        "onAllow.upstreamHeaders[1]: \"x-envoy-auth-failure-mode-allowed\" is set by the plugin itself",
+    ),
+    (
         r#""onAllow": {"clientHeaders": ["content-length"]}"#,
         "onAllow.clientHeaders[0]: \"content-length\" must not be written by a rule",
     ),
