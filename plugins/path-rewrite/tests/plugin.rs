@@ -158,6 +158,82 @@ fn a_later_plugins_reply_carries_the_trace_id() {
 }
 
 #[test]
+fn a_request_whose_header_the_host_keeps_is_refused() {
+    for (config, name) in [
+        ("{}", "x-original-path"),
+        (r#"{"traceId": {"header": "x-a", "generate": "none"}}"#, "x-a"),
+        (r#"{"rules": [{"name": "r", "requestHeaders": {"remove": ["x-a"]}}]}"#, "x-a"),
+        (r#"{"default": {"requestHeaders": {"set": {"x-a": "${query:q}"}}}}"#, "x-a"),
+    ] {
+        let envoy = Envoy::start::<PathRewrite>(config);
+        envoy.refuse_removal(name);
+        let stream = envoy.request(Request::get("/?q=%00").header(name, "a b"));
+        let reply = stream.local_reply().expect(config);
+        assert_eq!((reply.status, reply.details.as_str()), (500, "request_header_not_removed"), "{config}");
+        assert!(stream.upstream().is_none(), "{config}");
+    }
+}
+
+#[test]
+fn a_grpc_request_whose_header_the_host_keeps_is_told_so_in_its_own_way() {
+    let envoy = Envoy::start::<PathRewrite>("{}");
+    envoy.refuse_removal("x-original-path");
+    let request = Request::post("/s/M").header("content-type", "application/grpc");
+    let stream = envoy.request(request.header("x-original-path", "/a"));
+    assert_eq!(stream.local_reply().unwrap().grpc_status, Some(13));
+}
+
+#[test]
+fn a_clients_original_path_does_not_pass_as_a_trailer() {
+    let config = RULE.replace(r#""originalPathHeader": "","#, "");
+    let request =
+        || Request::post("/banana/1").chunks(["a"]).trailer("x-original-path", "/b").trailer("x-t", "1");
+    let envoy = Envoy::start::<PathRewrite>(&config);
+    let stream = envoy.request(request());
+    assert_eq!(stream.hostcalls().last().unwrap(), "request_trailers.remove x-original-path");
+    assert_eq!(stream.upstream().unwrap().path, "/status/1");
+    envoy.refuse_removal("x-original-path");
+    assert_eq!(envoy.request(request()).local_reply().unwrap().status, 500);
+}
+
+#[test]
+fn of_two_trace_ids_neither_is_kept() {
+    let envoy =
+        Envoy::start::<PathRewrite>(r#"{"originalPathHeader": "", "traceId": {"header": "x-trace-id"}}"#);
+    let request = Request::get("/").header("x-trace-id", "abc-123").header("x-trace-id", "a b");
+    let stream = envoy.request(request);
+    let lines = stream.upstream().unwrap().lines("x-trace-id");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].len(), 36, "{lines:?}");
+    stream.respond(Response::new(200));
+    assert_eq!(stream.response().lines("x-trace-id"), lines);
+}
+
+#[test]
+fn a_header_operation_copies_the_host_that_the_client_asked_for() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [{"name": "r", "host": "shop.internal", "requestHeaders": {"copy": [{"from": "host", "to": "x-host"}]}}]}"#,
+    );
+    let upstream = envoy.request(Request::get("/")).upstream().unwrap();
+    assert_eq!(
+        (upstream.authority.as_str(), upstream.header("x-host")),
+        ("shop.internal", Some(&b"shop.example.com"[..]))
+    );
+}
+
+#[test]
+fn a_control_character_of_a_query_never_reaches_a_header() {
+    let envoy = Envoy::start::<PathRewrite>(
+        r#"{"rules": [{"name": "r", "requestHeaders": {"set": {"x-q": "${query:q}"}}, "responseHeaders": {"set": {"x-q": "${query:q}"}}}]}"#,
+    );
+    for (query, value) in [("a%01b", None), ("%1b[2J", None), ("a%7f", None), ("a%09b", Some(&b"a\tb"[..]))] {
+        let exchange = envoy.exchange(Request::get(format!("/?q={query}")), Response::new(200));
+        assert_eq!(exchange.upstream.unwrap().header("x-q"), value, "{query}");
+        assert_eq!(exchange.response.header("x-q"), value, "{query}");
+    }
+}
+
+#[test]
 fn a_bad_configuration_leaves_the_old_one_serving() {
     let envoy = Envoy::start::<PathRewrite>(RULE);
     assert!(!envoy.reconfigure::<PathRewrite>(r#"{"rules": [{}]}"#));

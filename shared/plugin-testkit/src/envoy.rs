@@ -1,6 +1,6 @@
 //! The in-memory Envoy: one worker with one plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -81,6 +81,7 @@ impl Builder {
             callouts: Callouts { clusters: self.clusters, ..Callouts::default() },
             properties: self.properties,
             foreign: BTreeMap::new(),
+            irremovable: BTreeSet::new(),
             client: with_port("127.0.0.1"),
             log_level: self.log_level,
             logs: Vec::new(),
@@ -302,6 +303,11 @@ impl Envoy {
     /// From now on both clocks give the plugin an error.
     pub fn fail_clocks(&self) {
         self.worker.host().clock.fails = true;
+    }
+
+    /// From now on a plugin gets an error when it removes this header, from whichever map.
+    pub fn refuse_removal(&self, name: &str) {
+        self.worker.host().irremovable.insert(name.to_ascii_lowercase());
     }
 
     /// Steps the wall clock; the monotonic one, and with it ticks and timeouts, goes on as before.

@@ -252,6 +252,9 @@ impl Host {
 
     pub(crate) fn remove_header(&mut self, map: u32, name: &str) -> HostResult<()> {
         self.trace_map("remove", map, name);
+        if self.irremovable.contains(&name.to_ascii_lowercase()) {
+            return Err(Status::BadArgument);
+        }
         self.writable(map)?.remove(name);
         Ok(())
     }

@@ -14,7 +14,7 @@ mod shared_data;
 mod streams;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,6 +73,8 @@ pub(crate) struct Host {
     /// What the test says that properties are, by path.
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) foreign: BTreeMap<String, Foreign>,
+    /// The headers whose removal is refused.
+    pub(crate) irremovable: BTreeSet<String>,
     /// The client of requests that do not name theirs.
     pub(crate) client: String,
     pub(crate) log_level: LogLevel,
