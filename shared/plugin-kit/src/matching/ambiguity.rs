@@ -4,6 +4,7 @@
 //! two may differ, a decision about the one is not a decision about the other.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::matching::Condition;
 use crate::percent;
@@ -90,6 +91,64 @@ pub fn of_path<'a>(
     conditions: impl IntoIterator<Item = &'a Condition>,
 ) -> Option<Ambiguity> {
     of_target(request.target()).or_else(|| of_spelling(request.path(), conditions))
+}
+
+/// Why servers may read the request of a rule table differently, found where a condition depends on it: a request whose
+/// conditions are decided without the authority is not asked for it.
+#[derive(Debug)]
+pub struct Ambiguities<'a> {
+    request: &'a Request,
+    /// The path, where it is no longer the request's.
+    path: Option<Vec<u8>>,
+    conditions: &'a [Condition],
+    reads_path: bool,
+    of_path: OnceCell<Option<Ambiguity>>,
+    of_authority: OnceCell<Option<Ambiguity>>,
+}
+
+impl<'a> Ambiguities<'a> {
+    /// Of a request to a table in which some condition on the path is evaluated or (`reads_path`) none is; `conditions`
+    /// are those whose paths the request may be meant to pass.
+    #[must_use]
+    pub const fn new(request: &'a Request, conditions: &'a [Condition], reads_path: bool) -> Self {
+        let (of_path, of_authority) = (OnceCell::new(), OnceCell::new());
+        Self { request, path: None, conditions, reads_path, of_path, of_authority }
+    }
+
+    /// The same of the request with another path.
+    #[must_use]
+    pub fn with_path(self, path: &[u8]) -> Self {
+        Self { path: Some(path.to_vec()), of_path: OnceCell::new(), ..self }
+    }
+
+    /// Why servers may read the path differently. A request without a path (`CONNECT`) has none to be misread.
+    pub fn of_path(&self) -> Option<Ambiguity> {
+        *self.of_path.get_or_init(|| match &self.path {
+            Some(path) => of_target(path).or_else(|| of_spelling(path, self.conditions)),
+            None if self.request.target().is_empty() => None,
+            None => of_path(self.request, self.conditions),
+        })
+    }
+
+    /// Why servers may read the host differently: the authority is malformed, or the path is ambiguous, such as `//host`.
+    pub fn of_host(&self) -> Option<Ambiguity> {
+        let of_authority = || *self.of_authority.get_or_init(|| of_authority(&self.request.authority()));
+        of_authority().or_else(|| self.of_path().filter(|_| self.reads_path))
+    }
+
+    /// The first ambiguity that was found so far.
+    #[must_use]
+    pub fn found(&self) -> Option<Ambiguity> {
+        [&self.of_path, &self.of_authority].into_iter().find_map(|cell| cell.get().copied().flatten())
+    }
+
+    pub(crate) const fn request(&self) -> &'a Request {
+        self.request
+    }
+
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        self.path.as_deref()
+    }
 }
 
 /// Whether some condition matches the path, with or without its trailing slash, only in another spelling.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::cidr::Cidr;
 use crate::config::{At, ConfigError, quoted};
 use crate::headers::HeaderName;
+use crate::matching::ambiguity::Ambiguities;
 use crate::matching::path::{Captures, PathCondition, PathMatch, Spellings};
 use crate::matching::text::{NamedMatch, SourceMatch, TextCondition};
 use crate::pattern;
@@ -79,22 +80,36 @@ struct ValueCondition {
 }
 
 /// How conditions on path and host are evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+#[derive(Clone, Copy)]
+enum Reading<'a> {
     /// As the request is written.
     AsWritten,
-    /// All of them match, as some server may read the request.
-    AllMatch,
-    /// None of them matches.
-    NoneMatches,
+    /// Those that are in doubt match, as some server may read the request.
+    AllMatch(Doubts<'a>),
+    /// Those that are in doubt do not match.
+    NoneMatches(Doubts<'a>),
 }
 
-impl Reading {
-    fn unless_fixed(self, evaluate: impl FnOnce() -> bool) -> bool {
+/// The ambiguities of the request; `None`: every condition on path and host is in doubt.
+type Doubts<'a> = Option<&'a Ambiguities<'a>>;
+
+impl Reading<'_> {
+    fn of_path(self, evaluate: impl FnOnce() -> bool) -> bool {
+        self.of(evaluate, |ambiguities| ambiguities.of_path().is_some())
+    }
+
+    fn of_host(self, evaluate: impl FnOnce() -> bool) -> bool {
+        self.of(evaluate, |ambiguities| ambiguities.of_host().is_some())
+    }
+
+    /// Looks for ambiguities only where they make a difference.
+    fn of(self, evaluate: impl FnOnce() -> bool, in_doubt: impl FnOnce(&Ambiguities) -> bool) -> bool {
         match self {
             Self::AsWritten => evaluate(),
-            Self::AllMatch => true,
-            Self::NoneMatches => false,
+            Self::AllMatch(None) => true,
+            Self::NoneMatches(None) => false,
+            Self::AllMatch(Some(ambiguities)) => evaluate() || in_doubt(ambiguities),
+            Self::NoneMatches(Some(ambiguities)) => evaluate() && !in_doubt(ambiguities),
         }
     }
 
@@ -102,8 +117,8 @@ impl Reading {
     fn inverted(self) -> Self {
         match self {
             Self::AsWritten => Self::AsWritten,
-            Self::AllMatch => Self::NoneMatches,
-            Self::NoneMatches => Self::AllMatch,
+            Self::AllMatch(doubts) => Self::NoneMatches(doubts),
+            Self::NoneMatches(doubts) => Self::AllMatch(doubts),
         }
     }
 }
@@ -260,13 +275,25 @@ impl Condition {
     /// Whether an ambiguous request matches in some reading: conditions on path and host are taken as true.
     #[must_use]
     pub fn may_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::AllMatch)
+        self.evaluate(request, None, Reading::AllMatch(None))
     }
 
     /// Whether an ambiguous request matches in every reading: conditions on path and host are taken as false.
     #[must_use]
     pub fn must_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::NoneMatches)
+        self.evaluate(request, None, Reading::NoneMatches(None))
+    }
+
+    /// Whether the request matches in some reading: conditions on an ambiguous path or host are taken as true.
+    #[must_use]
+    pub fn matches_some_reading(&self, ambiguities: &Ambiguities) -> bool {
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::AllMatch(Some(ambiguities)))
+    }
+
+    /// Whether the request matches in every reading: conditions on an ambiguous path or host are taken as false.
+    #[must_use]
+    pub fn matches_every_reading(&self, ambiguities: &Ambiguities) -> bool {
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::NoneMatches(Some(ambiguities)))
     }
 
     /// What the first path condition that matches caught, where the request would match if its path were `path`.
@@ -297,7 +324,7 @@ impl Condition {
 
     fn evaluate(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
         let is_path = |condition: &PathCondition| {
-            reading.unless_fixed(|| condition.matches(path.unwrap_or_else(|| request.path())))
+            reading.of_path(|| condition.matches(path.unwrap_or_else(|| request.path())))
         };
         any(&self.paths, is_path) && self.evaluate_rest(request, path, reading)
     }
@@ -305,7 +332,7 @@ impl Condition {
     fn evaluate_rest(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
         any(&self.methods, |method| {
             request.header(":method").is_some_and(|seen| seen.eq_ignore_ascii_case(method))
-        }) && any(&self.hosts, |host| reading.unless_fixed(|| host.matches(request.host())))
+        }) && any(&self.hosts, |host| reading.of_host(|| host.matches(request.host())))
             && any(&self.query, |(name, condition)| {
                 condition.holds(|is| {
                     query::parameters(request.query().unwrap_or_default())
@@ -314,7 +341,7 @@ impl Condition {
             })
             && any(&self.headers, |(name, condition)| {
                 let evaluate = || condition.holds(|is| request.any_header_line(name.as_str(), is));
-                if name.is_host() { reading.unless_fixed(evaluate) } else { evaluate() }
+                if name.is_host() { reading.of_host(evaluate) } else { evaluate() }
             })
             && any(&self.cookies, |(name, condition)| condition.holds(|is| request.any_cookie(name, is)))
             && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
@@ -325,7 +352,12 @@ impl Condition {
                         None => value.source.value(request).is_some_and(|value| is(&value)),
                     })
                 };
-                if value.source.is_target() { reading.unless_fixed(evaluate) } else { evaluate() }
+                match &value.source {
+                    Source::Host => reading.of_host(evaluate),
+                    Source::Header(name) if name.is_host() => reading.of_host(evaluate),
+                    source if source.is_target() => reading.of_path(evaluate),
+                    _ => evaluate(),
+                }
             })
             && any(&self.any, |condition| condition.evaluate(request, path, reading))
             && self
@@ -505,6 +537,46 @@ mod tests {
             let condition = serde_json::from_str::<Match>(json).unwrap().compile().unwrap();
             let read = (condition.reads_path(), condition.reads_host(), condition.reads_target());
             assert_eq!(read, (path, host, target), "{json}");
+        }
+    }
+
+    #[test]
+    fn conditions_on_an_ambiguous_path_or_host_match_in_some_reading_and_not_in_every() {
+        const SOME: (bool, bool) = (true, false);
+        const EVERY: (bool, bool) = (true, true);
+        const NONE: (bool, bool) = (false, false);
+        let (path, host) = ((":path", "/x//y"), (":authority", "u@shop"));
+        for (json, on_clear, on_path, on_host) in [
+            (r#"{}"#, EVERY, EVERY, EVERY),
+            (r#"{"paths":[{"prefix":"/x"}]}"#, EVERY, SOME, EVERY),
+            (r#"{"paths":[{"prefix":"/admin"}]}"#, NONE, SOME, NONE),
+            (r#"{"hosts":["shop"]}"#, EVERY, SOME, SOME),
+            (r#"{"hosts":["admin"]}"#, NONE, SOME, SOME),
+            (r#"{"headers":[{"name":"host","exact":"shop"}]}"#, EVERY, SOME, SOME),
+            (r#"{"values":[{"source":"host","exact":"admin"}]}"#, NONE, SOME, SOME),
+            (r#"{"values":[{"source":"header:host","exact":"admin"}]}"#, NONE, SOME, SOME),
+            (r#"{"values":[{"source":"pathSegment:1","exact":"admin"}]}"#, NONE, SOME, NONE),
+            (r#"{"methods":["GET"]}"#, EVERY, EVERY, EVERY),
+            (r#"{"methods":["PUT"],"paths":[{"prefix":"/x"}]}"#, NONE, NONE, NONE),
+            (r#"{"not":{"paths":[{"prefix":"/x"}]}}"#, NONE, SOME, NONE),
+            (r#"{"not":{"paths":[{"prefix":"/admin"}]}}"#, EVERY, SOME, EVERY),
+            (r#"{"any":[{"methods":["GET"]},{"paths":[{"prefix":"/admin"}]}]}"#, EVERY, EVERY, EVERY),
+        ] {
+            let condition = serde_json::from_str::<Match>(json).unwrap().compile().unwrap();
+            for (odd, expected) in [(None, on_clear), (Some(path), on_path), (Some(host), on_host)] {
+                let headers = [(":method", "GET"), (":path", "/x/y"), (":authority", "shop")];
+                let headers = headers.map(|(name, value)| match odd {
+                    Some((odd, value)) if odd == name => (name, value.as_bytes()),
+                    _ => (name, value.as_bytes()),
+                });
+                let request = Request::detached(&headers);
+                let ambiguities = Ambiguities::new(&request, &[], true);
+                let found = (
+                    condition.matches_some_reading(&ambiguities),
+                    condition.matches_every_reading(&ambiguities),
+                );
+                assert_eq!(found, expected, "{json} {odd:?}");
+            }
         }
     }
 
