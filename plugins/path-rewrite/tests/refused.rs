@@ -106,7 +106,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#"{"rules": [{"name": "a", "responseHeaders": {"set": {"x-a": "${header:x|upper}"}}}]}"#,
-        "rules[0].responseHeaders.set.x-a: \"upper\" is not a filter; there is default:TEXT",
+        "rules[0].responseHeaders.set.x-a: \"upper\" is not a filter; known are default:TEXT and raw",
     ),
     (
         r#"{"rules": [{"name": "a", "query": {"set": {"x": "$"}}}]}"#,
