@@ -15,7 +15,7 @@ mod trace_id;
 use std::mem;
 use std::rc::Rc;
 
-use log::info;
+use log::{debug, info};
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
 use plugin_kit::header_ops::FilledEdits;
@@ -108,6 +108,9 @@ impl HttpContext for Filter {
         let request = Request::current(plugin.client_ip);
         let mut decision = plugin.rules.decide(&request);
         plugin.metrics.count(&decision);
+        if let Some(ambiguity) = decision.ambiguity {
+            debug!("ambiguous request: reason={} path={}", ambiguity.as_str(), request.path().escape_ascii());
+        }
         if plugin.mode == Mode::DryRun {
             plugin.log(&request, &decision);
             return Action::Continue;
@@ -242,6 +245,7 @@ fn reverse(reversal: &Reversal, hosts: &Hosts) {
 struct Metrics {
     rules: Vec<RuleMetrics>,
     no_match: Counter,
+    ambiguous: Counter,
 }
 
 struct RuleMetrics {
@@ -269,6 +273,7 @@ impl Metrics {
         Self {
             rules: rules.map(rule).collect(),
             no_match: Counter::new(metrics::name(NAME, "no_match_total")),
+            ambiguous: Counter::new(metrics::name(NAME, "ambiguous_total")),
         }
     }
 
@@ -279,6 +284,9 @@ impl Metrics {
     fn count(&self, decision: &Decision) {
         if decision.effects.is_empty() {
             self.no_match.increment();
+        }
+        if decision.ambiguity.is_some() {
+            self.ambiguous.increment();
         }
         for (index, effect) in &decision.effects {
             let Some(rule) = self.rules.get(*index) else { continue };

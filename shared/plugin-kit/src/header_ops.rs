@@ -65,6 +65,17 @@ enum Edit<V> {
 }
 
 impl HeaderOps {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { remove, rename, copy, set, set_if_absent, add } = self;
+        let tables = [set, set_if_absent, add];
+        remove.is_empty()
+            && rename.is_empty()
+            && copy.is_empty()
+            && tables.iter().all(|table| table.is_empty())
+    }
+
     /// Compiles the operations; the templates may use the captures of these names.
     ///
     /// # Errors

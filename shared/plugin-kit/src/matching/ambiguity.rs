@@ -133,7 +133,7 @@ impl<'a> Ambiguities<'a> {
     /// Why servers may read the host differently: the authority is malformed, or the path is ambiguous, such as `//host`.
     pub fn of_host(&self) -> Option<Ambiguity> {
         let of_authority = || *self.of_authority.get_or_init(|| of_authority(&self.request.authority()));
-        of_authority().or_else(|| self.of_path().filter(|_| self.reads_path))
+        of_authority().or_else(|| if self.reads_path { self.of_path() } else { None })
     }
 
     /// The first ambiguity that was found so far.
