@@ -41,9 +41,9 @@ pub struct Rules {
 #[derive(Debug)]
 struct CompiledRule {
     condition: Condition,
-    /// Whether the rule answers with an error, and so must hold however a server reads the request.
+    /// Whether the rule responds with an error, and so must hold however a server reads the request.
     rejects: bool,
-    /// Whether path, host or method decide about the condition.
+    /// Whether the condition depends on path, host or method.
     reads_target: bool,
     /// Whether anything uses what the path is caught into.
     uses_captures: bool,
@@ -100,11 +100,11 @@ pub struct Decision {
     pub ambiguity: Option<Ambiguity>,
 }
 
-/// What a rule that matched did.
+/// The result of a rule that matched.
 enum Applied {
-    /// This.
+    /// Its effect, if it has one to count.
     Effect(Option<Effect>),
-    /// It would redirect to where the client is: the rules after it are evaluated as if it were not there.
+    /// A redirect to the current URL: the rules after it are evaluated as if it were not there.
     Nothing,
 }
 
@@ -147,6 +147,7 @@ impl Rules {
         let mut ambiguities = Ambiguities::new(request, &self.rejecting, self.reads_path);
         let mut candidates = self.index.rules(|| request.path(), || ambiguities.of_path().is_some());
         let mut next = candidates.next(0);
+        let mut chained = 0_usize;
         while let Some(index) = next
             && let Some(rule) = self.rules.get(index)
         {
@@ -155,8 +156,12 @@ impl Rules {
             let Some(captures) = rule.matches(request, state.path.as_deref(), &ambiguities) else { continue };
             decision.effects.push((index, Effect::Matched));
             let mut then = rule.then;
+            chained = chained.saturating_add(1);
             match rule.apply(request, captures, &mut state, &self.safety, &mut decision) {
-                Ok(Applied::Nothing) => then = Then::Continue,
+                Ok(Applied::Nothing) => {
+                    then = Then::Continue;
+                    chained = chained.saturating_sub(1);
+                }
                 Ok(Applied::Effect(effect)) => decision.effects.extend(effect.map(|effect| (index, effect))),
                 Err(violation) => {
                     decision.effects.push((index, Effect::Rejected(violation)));
@@ -166,8 +171,7 @@ impl Rules {
                     }
                 }
             }
-            let matched = decision.effects.iter().filter(|(_, effect)| *effect == Effect::Matched).count();
-            if decision.reply.is_some() || then == Then::Stop || matched >= MAX_CHAIN {
+            if decision.reply.is_some() || then == Then::Stop || chained >= MAX_CHAIN {
                 break;
             }
             if let Some(path) = &state.path {
