@@ -3,8 +3,8 @@
 //! They are kept here and not in the proxy's buffer (`Action::Pause`): Envoy refuses what does not fit there, which at
 //! Istio's gateways is 32 KiB, and Envoy 1.40 ends where a response in it grows beyond.
 //!
-//! Where the memory is used up, the body that has waited longest for its next bytes gives way. So clients that do not
-//! finish their uploads take nothing from those that do.
+//! When the memory is used up, the body that has waited longest for its next bytes is dropped. Clients that do not finish
+//! their uploads therefore take nothing from those that do.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plugin_kit::stream::StreamId;
 
-/// A body that grows by less has not grown: bytes that trickle in do not keep it from giving way.
+/// In bytes. A body that grows by less is still waiting: bytes that trickle in do not keep it from being dropped.
 const PROGRESS: usize = 1024;
 
 /// The bodies of one direction in one worker.
@@ -48,10 +48,10 @@ struct Record {
     progressed_to: Cell<usize>,
 }
 
-/// What becomes of a body.
+/// The state of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is collected.
+    /// It is being collected.
     Collecting,
     /// It took too long, and passes with its next bytes.
     Overdue,
@@ -69,7 +69,7 @@ pub struct Dropped {
 }
 
 impl Buffers {
-    /// Room for so many bytes. A body may take `timeout` to arrive; `now` is the time on the monotonic clock.
+    /// Buffers of `bytes` in total. A body may take `timeout` to arrive; `now` is the time on the monotonic clock.
     pub fn new(bytes: usize, timeout: Duration, now: Duration) -> Rc<Self> {
         Rc::new(Self {
             left: Cell::new(bytes),
@@ -185,7 +185,7 @@ impl Body {
         Some(dropped)
     }
 
-    /// What becomes of it.
+    /// Its state.
     pub fn state(&self) -> State {
         self.record.state.get()
     }

@@ -27,12 +27,12 @@ pub struct Config {
     pub response: Vec<Rule>,
     /// Larger bodies are not changed, in bytes; 1 to 16777216. Default 1048576.
     pub max_body_bytes: usize,
-    /// What the bodies that one worker is collecting may take together. Beyond it the body that has waited longest for its
-    /// next bytes is dropped: a request is answered with 503, and a response breaks off.
+    /// The memory for all bodies that one worker is collecting. When it is used up, the body that has waited longest for
+    /// its next bytes is dropped: a request is answered with 503, and a response breaks off.
     pub max_buffered_bytes: MaxBufferedBytes,
-    /// How long a body may take to arrive, from its first byte on; 1s to 1h. What comes then: where `onTooLarge` or
-    /// `onUnsupported` is `reject`, or nothing more arrived in this time, a request is answered with 408, and a response
-    /// breaks off; else it passes as it is. Default `30s`.
+    /// The longest time that a body may take to arrive, from its first byte on; 1s to 1h. After it a request is answered
+    /// with 408, and a response breaks off. If neither `onTooLarge` nor `onUnsupported` is `reject`, a body that still
+    /// arrives passes as it is. Default `30s`.
     pub body_timeout: Seconds,
     /// What becomes of a larger body: it passes as it is (`pass`), or is refused (`reject`): 413 for a request, 502 for a
     /// response. Default `pass`.
@@ -40,12 +40,12 @@ pub struct Config {
     /// What becomes of a body that is not JSON, whatever its `content-type` says: it passes as it is (`pass`), or is
     /// refused (`reject`): 400 for a request, and a response breaks off. Default `pass`.
     pub on_parse_error: Unfit,
-    /// What becomes of a body that a rule is for and that cannot be transformed. Of requests: another media type than those
-    /// of the rules, or none, or several; a charset other than UTF-8; a content coding. Of responses: the same, but for one
-    /// other media type, which the application chose; a part of a body (206). With `pass` also a body with an announced
-    /// `trailer`, and a response with `cache-control: no-transform`. It passes as it is (`pass`), or is refused (`reject`):
-    /// 415 for a request, 502 for a response. Default `reject` for requests if `onTooLarge`, `onParseError` or the
-    /// `onPatchError` of a request rule is `reject`, else `pass`.
+    /// Whether a body passes as it is (`pass`) or is refused (`reject`: 415 for a request, 502 for a response) if a rule is
+    /// for it and it cannot be transformed: it has no media type or several, a charset other than UTF-8 or a content
+    /// coding; it is a request's and of another media type than those of the rules; or it is a part of a response (206).
+    /// `pass` also leaves bodies with an announced `trailer` and responses with `cache-control: no-transform` alone.
+    /// Default `reject` for requests if `onTooLarge`, `onParseError` or the `onPatchError` of a request rule is `reject`,
+    /// else `pass`.
     pub on_unsupported: Option<Unfit>,
     /// Whether a request whose response is to be changed may ask for a compressed one, which no rule can change:
     /// `remove` takes its `accept-encoding` away, `keep` leaves it. Default `remove`.
@@ -101,14 +101,14 @@ plugin_kit::fields!(Config {
     "acceptEncoding" => accept_encoding,
 });
 
-/// How much memory bodies may take, in bytes; `maxBodyBytes` to 268435456.
+/// The memory for bodies, in bytes; `maxBodyBytes` to 268435456.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
 pub struct MaxBufferedBytes {
-    /// Those of requests. Default 67108864.
+    /// For bodies of requests. Default 67108864.
     pub requests: usize,
-    /// Those of responses. Default 67108864.
+    /// For bodies of responses. Default 67108864.
     pub responses: usize,
 }
 

@@ -43,7 +43,7 @@ const NAME: &str = "json-transform";
 const MAX_BODY_BYTES: usize = 16 << 20;
 /// The most that the bodies of one direction may take in one worker.
 const MAX_BUFFERED_BYTES: usize = 256 << 20;
-/// How often the bodies that take too long are looked for.
+/// The interval at which bodies that take too long are dropped.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The plugin: its compiled configuration, shared by all requests.
@@ -169,7 +169,7 @@ struct Message {
     body: Body,
 }
 
-/// What happens to a body.
+/// The handling of a body.
 enum Plan {
     /// It passes as it is.
     Pass,
@@ -304,11 +304,11 @@ impl Filter {
             plugin.metrics.encoded.increment();
             return self.unsupported(side);
         }
-        // Where nothing may pass as it is, the body is transformed unless trailers do come.
+        // Where nothing may pass as it is, the body is transformed unless trailers arrive.
         if !rejects && headers.get("trailer").is_some() {
             return self.unsupported(side);
         }
-        // Of a request it is the client's wish, and no client switches rules off.
+        // Requests are not checked: no client may switch rules off.
         if !rejects
             && side == Side::Response
             && side.lines("cache-control").is_some_and(|directives| media::forbids_transforming(&directives))
@@ -394,7 +394,7 @@ impl Filter {
             return Action::Continue;
         };
         let body = body.into_bytes();
-        // What is empty is not JSON, and nothing to complain of.
+        // An empty body is not JSON, and no error.
         if body.is_empty() {
             return Action::Continue;
         }
@@ -519,7 +519,7 @@ impl Compiled {
         Action::Continue
     }
 
-    /// What is compressed, and what is only a part, cannot be changed.
+    /// A compressed body and a part of a body cannot be transformed.
     fn ask_for_the_whole(&self, request: &Request) {
         let unwanted: &[&str] = match self.accept_encoding {
             AcceptEncoding::Remove => &["range", "accept-encoding"],

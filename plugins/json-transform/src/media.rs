@@ -68,7 +68,7 @@ impl Pattern {
     }
 }
 
-/// What a `content-type` says of a body. Media types are in lower case and without parameters.
+/// The media type of a body, in lower case and without parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaType {
     /// A body of this type may be transformed.

@@ -17,9 +17,9 @@ pub struct Metrics {
     pub encoded: Counter,
     /// Bodies that a rule is for and that cannot be transformed.
     pub unsupported: Counter,
-    /// What became of bodies that had not arrived completely.
+    /// Bodies of requests that were given up.
     pub requests: BufferMetrics,
-    /// The same of responses.
+    /// Bodies of responses that were given up.
     pub responses: BufferMetrics,
     /// Messages that were refused.
     pub rejected: Counter,
@@ -29,7 +29,7 @@ pub struct Metrics {
 pub struct BufferMetrics {
     /// To make room for others.
     pub exhausted: Counter,
-    /// As they took too long.
+    /// Because they took too long.
     pub timeouts: Counter,
 }
 

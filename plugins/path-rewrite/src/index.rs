@@ -32,13 +32,13 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A rule, as it is filed.
+/// The index entry of a rule.
 #[derive(Debug, Default)]
 pub struct Entry<'a> {
-    /// What the path must be, one of these; none at all: anything may do.
+    /// The path must fit one of these keys. A rule without keys is a candidate for every path.
     pub keys: Vec<Key<'a>>,
-    /// Whether the rule rejects requests. Every ambiguous path may concern it, and an exact path with another trailing
-    /// slash.
+    /// Whether the rule rejects requests. It is a candidate for every ambiguous path, and for its exact paths with another
+    /// trailing slash.
     pub rejects: bool,
 }
 

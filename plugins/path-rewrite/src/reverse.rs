@@ -107,7 +107,7 @@ impl Reversal {
         Some([name, b"=", &new].concat())
     }
 
-    /// `/` is the whole upstream. The client knows it as `/shop`, and would not send a cookie of `/shop/` there.
+    /// The path `/`, the whole upstream, becomes `/shop`: clients do not send a cookie of `/shop/` to `/shop`.
     fn cookie_path(&self, value: &[u8]) -> Option<Vec<u8>> {
         match &self.prefix {
             Some((upstream, client)) if upstream.is_empty() && value == b"/" && !client.is_empty() => {

@@ -100,7 +100,7 @@ pub enum Syntax {
     Replacement,
 }
 
-/// What a template is filled in to, which decides how values are written into it.
+/// The kind of text that a template makes. It decides how values are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Any text. Values are written as they are.

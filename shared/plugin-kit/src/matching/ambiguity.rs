@@ -93,8 +93,8 @@ pub fn of_path<'a>(
     of_target(request.target()).or_else(|| of_spelling(request.path(), conditions))
 }
 
-/// Why servers may read the request of a rule table differently, found where a condition depends on it: a request whose
-/// conditions are decided without the authority is not asked for it.
+/// The ambiguities of a request, each computed when a condition depends on it: path and authority are read from the proxy
+/// only if a condition reads them too.
 #[derive(Debug)]
 pub struct Ambiguities<'a> {
     request: &'a Request,
@@ -107,21 +107,21 @@ pub struct Ambiguities<'a> {
 }
 
 impl<'a> Ambiguities<'a> {
-    /// Of a request to a table in which some condition on the path is evaluated or (`reads_path`) none is; `conditions`
-    /// are those whose paths the request may be meant to pass.
+    /// The ambiguities of `request`. `reads_path`: some condition of the rules depends on the path. `conditions` are those
+    /// that a path may not evade in another spelling.
     #[must_use]
     pub const fn new(request: &'a Request, conditions: &'a [Condition], reads_path: bool) -> Self {
         let (of_path, of_authority) = (OnceCell::new(), OnceCell::new());
         Self { request, path: None, conditions, reads_path, of_path, of_authority }
     }
 
-    /// The same of the request with another path.
+    /// The ambiguities of the request after its path was rewritten.
     #[must_use]
     pub fn with_path(self, path: &[u8]) -> Self {
         Self { path: Some(path.to_vec()), of_path: OnceCell::new(), ..self }
     }
 
-    /// Why servers may read the path differently. A request without a path (`CONNECT`) has none to be misread.
+    /// The reason why servers may read the path differently. A request without a path (`CONNECT`) is not ambiguous.
     pub fn of_path(&self) -> Option<Ambiguity> {
         *self.of_path.get_or_init(|| match &self.path {
             Some(path) => of_target(path).or_else(|| of_spelling(path, self.conditions)),
@@ -130,7 +130,7 @@ impl<'a> Ambiguities<'a> {
         })
     }
 
-    /// Why servers may read the host differently: the authority is malformed, or the path is ambiguous, such as `//host`.
+    /// The reason why servers may read the host differently: a malformed authority, or an ambiguous path such as `//host`.
     pub fn of_host(&self) -> Option<Ambiguity> {
         let of_authority = || *self.of_authority.get_or_init(|| of_authority(&self.request.authority()));
         of_authority().or_else(|| if self.reads_path { self.of_path() } else { None })
