@@ -3,7 +3,9 @@
 #[path = "json_transform/upstream.rs"]
 mod upstream;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream};
 use serde_json::{Value, json};
@@ -13,9 +15,14 @@ use crate::upstream::{RawUpstream, in_chunks_of_three};
 const MEBIBYTE: usize = 1 << 20;
 
 fn start(config: &Value, upstream: SocketAddr) -> Envoy {
+    start_workers(1, config, upstream)
+}
+
+fn start_workers(workers: u32, config: &Value, upstream: SocketAddr) -> Envoy {
     let filter = Plugin::named("json-transform").unwrap().filter("json-transform", config).unwrap();
     let listener = Listener::new("shop").discovered(filter);
-    let envoy = Bootstrap::new().cluster("upstream", upstream).listener(listener).start().unwrap();
+    let bootstrap = Bootstrap::new().concurrency(workers).cluster("upstream", upstream);
+    let envoy = bootstrap.listener(listener).start().unwrap();
     envoy.check_configured().unwrap();
     envoy
 }
@@ -221,5 +228,126 @@ fn trailers_are_announced_or_the_message_is_refused() {
     assert_eq!(announced.upstream.unwrap().body, b"{}");
     let none = send(json_message("/json", "{}".into()));
     assert_eq!(none.upstream.unwrap().body, br#"{"stamp":"up of /json"}"#);
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+/// Takes a secret out of responses and stamps requests; nothing passes as it is.
+fn refusing(body_timeout: &str) -> Value {
+    json!({
+        "request": [{"name": "up", "patch": [{"op": "set", "path": "/a", "value": 1}], "onPatchError": "reject"}],
+        "response": [{
+            "name": "down",
+            "match": {"not": {"paths": [{"exact": "/upload"}]}},
+            "patch": [{"op": "remove", "path": "/secret"}],
+            "onPatchError": "skip",
+        }],
+        "onParseError": "reject",
+        "onTooLarge": "reject",
+        "bodyTimeout": body_timeout,
+    })
+}
+
+/// An upload of so many bytes that lacks its last two, `"}`.
+fn unfinished(address: SocketAddr, bytes: usize) -> TcpStream {
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&[head.as_bytes(), b"{\"b\":\"", &vec![b'x'; bytes - 8]].concat()).unwrap();
+    stream
+}
+
+/// The first line of a response; empty where there is none.
+fn status_line(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+fn counted(envoy: &Envoy, name: &str) -> u64 {
+    envoy.stat(&format!("wasmcustom.wasm_filter.json_transform.{name}")).unwrap_or(0)
+}
+
+#[test]
+fn unfinished_uploads_of_one_client_change_nothing_for_others() {
+    for workers in [1, 4] {
+        let upstream = Upstream::start().unwrap();
+        let envoy = start_workers(workers, &refusing("1h"), upstream.address());
+        let address = envoy.address("shop");
+        let mut uploads: Vec<TcpStream> = (0..200).map(|_| unfinished(address, MEBIBYTE)).collect();
+        for round in 0..40 {
+            let client = if round % 2 == 0 { Client::new(address) } else { Client::http2(address) };
+            let message = json_message("/api", r#"{"b":2}"#.into());
+            let seen = upstream.exchange(&client, &message, json_reply(r#"{"secret":1}"#)).unwrap();
+            assert_eq!(seen.response.body, b"{}", "{workers} workers, round {round}");
+            assert_eq!(seen.upstream.unwrap().body, br#"{"b":2,"a":1}"#, "{workers} workers, round {round}");
+        }
+        assert_eq!(counted(&envoy, "component.responses.buffer_exhausted_total"), 0);
+        if workers == 1 {
+            let gone = counted(&envoy, "component.requests.buffer_exhausted_total");
+            assert!((136..=140).contains(&gone), "64 MiB hold 64 of them: {gone} gave way");
+            assert_eq!(status_line(&mut uploads[0]), "HTTP/1.1 503 Service Unavailable");
+        }
+        let last = uploads.last_mut().unwrap();
+        last.write_all(b"\"}").unwrap();
+        assert_eq!(status_line(last), "HTTP/1.1 200 OK", "{workers} workers");
+        assert!(envoy.deaths().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn an_upload_that_takes_too_long_is_answered_and_others_are_not() {
+    let upstream = Upstream::start().unwrap();
+    let envoy = start(&refusing("1s"), upstream.address());
+    let mut slow = unfinished(envoy.address("shop"), 100);
+    assert_eq!(status_line(&mut slow), "HTTP/1.1 408 Request Timeout");
+    assert_eq!(counted(&envoy, "component.requests.body_timeout_total"), 1);
+    let client = Client::new(envoy.address("shop"));
+    let seen = upstream.exchange(&client, &json_message("/", "{}".into()), json_reply("{}")).unwrap();
+    assert_eq!(seen.upstream.unwrap().body, br#"{"a":1}"#);
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn a_body_that_cannot_be_transformed_is_refused_where_nothing_may_pass() {
+    let upstream = Upstream::start().unwrap();
+    let envoy = start(&refusing("30s"), upstream.address());
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    for client in [Client::new(envoy.address("shop")), Client::http2(envoy.address("shop"))] {
+        let send = |headers: &[(&str, &str)]| {
+            let message = Message::post("/", "{}");
+            let message = headers.iter().fold(message, |message, (name, value)| message.header(name, value));
+            upstream.exchange(&client, &message, Reply::default()).unwrap()
+        };
+        for headers in [
+            &[][..],
+            &[("content-type", "text/json")],
+            &[("content-type", "application/json; charset=latin1")],
+            &[JSON, ("content-type", "text/plain")],
+            &[("content-type", "application/grpc-web+json")],
+            &[JSON, ("content-encoding", "x-none")],
+            &[JSON, ("content-encoding", "identity"), ("content-encoding", "gzip")],
+        ] {
+            let seen = send(headers);
+            assert_eq!((seen.response.status, &seen.upstream), (415, &None), "{headers:?}");
+        }
+        for headers in [
+            &[JSON][..],
+            &[JSON, ("trailer", "x")],
+            &[JSON, ("content-encoding", "")],
+            &[JSON, ("content-encoding", "identity, identity")],
+        ] {
+            assert_eq!(send(headers).upstream.unwrap().body, br#"{"a":1}"#, "{headers:?}");
+        }
+        let empty = upstream.exchange(&client, &Message::post("/", ""), Reply::default()).unwrap();
+        assert_eq!(empty.response.status, 200, "without a body there is nothing to refuse");
+    }
+    let chunked = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let answer = Client::new(envoy.address("shop")).raw(chunked).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 415"), "{}", String::from_utf8_lossy(&answer));
+    let upgrade = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n{}";
+    let answer = Client::new(envoy.address("shop")).raw(upgrade).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 415"), "{}", String::from_utf8_lossy(&answer));
     assert!(envoy.deaths().unwrap().is_empty());
 }

@@ -74,3 +74,57 @@ fn a_line_break_from_a_client_never_becomes_one_in_the_request() {
     }
     assert!(envoy.deaths().unwrap().is_empty());
 }
+
+#[test]
+fn a_rule_rejects_every_spelling_of_its_path_and_host() {
+    let config = json!({"rules": [
+        {"name": "admin", "match": {"paths": [{"prefix": "/admin"}]}, "respond": {"status": 403}},
+        {"name": "host", "match": {"hosts": ["admin.example.com"]}, "respond": {"status": 403}},
+        {"name": "shop", "rewrite": {"prefix": {"from": "/shop", "to": "/v2"}}},
+    ]});
+    let upstream = Upstream::start().unwrap();
+    let (envoy, _) = start(&config, &upstream);
+    for client in [Client::new(envoy.address("shop")), Client::http2(envoy.address("shop"))] {
+        let send = |message: &Message| upstream.exchange(&client, message, Reply::default()).unwrap();
+        for path in [
+            "/admin",
+            "/ADMIN/x",
+            "//admin",
+            "/x/../admin",
+            "/admin;x=1",
+            "/;/admin",
+            "/%61dmin",
+            "/admin%2Fx",
+            "/admin%5cx",
+            "/%2561dmin",
+            "/admin./x",
+            "/admin%20/x",
+            "/%c0%afadmin",
+        ] {
+            let seen = send(&Message::get(path));
+            assert_eq!((seen.response.status, &seen.upstream), (403, &None), "{path}");
+        }
+        assert_eq!(send(&Message::get("/shop/a")).upstream.unwrap().path, "/v2/a");
+    }
+    let client = Client::new(envoy.address("shop"));
+    for authority in ["ADMIN.example.com", "admin.example.com.", "admin.example.com..", "x@admin.example.com"]
+    {
+        let message = Message { authority: authority.into(), ..Message::get("/") };
+        let seen = upstream.exchange(&client, &message, Reply::default()).unwrap();
+        assert_eq!((seen.response.status, &seen.upstream), (403, &None), "{authority}");
+    }
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+#[test]
+fn a_request_with_trailers_passes_without_the_clients_original_path() {
+    let config = json!({"rules": [{"name": "r", "rewrite": {"addPrefix": "/v2"}}]});
+    let upstream = Upstream::start().unwrap();
+    let (envoy, _) = start(&config, &upstream);
+    let client = Client::http2(envoy.address("shop"));
+    let message = Message::post("/a", "b").trailer("x-original-path", "/mine").trailer("x-t", "1");
+    let seen = upstream.exchange(&client, &message, Reply::default()).unwrap();
+    let request = seen.upstream.unwrap();
+    assert_eq!((request.path.as_str(), request.body.as_slice()), ("/v2/a", &b"b"[..]));
+    assert!(envoy.deaths().unwrap().is_empty());
+}

@@ -96,7 +96,9 @@ impl Service {
             return Err(ConfigError::new("is empty")).at("cluster").at("service");
         }
         if !is_clean(service.authority.as_bytes()) {
-            return Err(ConfigError::new("must not have a CR, LF or NUL")).at("authority").at("service");
+            return Err(ConfigError::new("must not contain control characters"))
+                .at("authority")
+                .at("service");
         }
         let timeout = service.timeout.map_or(TIMEOUT, |timeout| timeout.0);
         if timeout.is_zero() || timeout > MAX_TIMEOUT {

@@ -30,7 +30,7 @@ const IN_THE_SERVICE: &[(&str, &str)] = &[
     ),
     (
         r#""cluster": "c", "pathPrefix": "/a", "authority": "a\r\nb""#,
-        ".authority: must not have a CR, LF or NUL",
+        ".authority: must not contain control characters",
     ),
     (r#""cluster": "c", "pathPrefix": "/a", "timeout": "0s""#, ".timeout: must be from 1ms to 60s"),
     (r#""cluster": "c", "pathPrefix": "/a", "timeout": "61s""#, ".timeout: must be from 1ms to 60s"),

@@ -1,9 +1,10 @@
 //! What the operator writes.
 
 use std::fmt;
+use std::time::Duration;
 
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::Mode;
+use plugin_kit::config::{Mode, Seconds};
 use plugin_kit::matching::Match;
 use plugin_kit::status::StatusPattern;
 use serde::Deserialize;
@@ -24,18 +25,46 @@ pub struct Config {
     pub request: Vec<Rule>,
     /// Rules for the bodies of responses. All that match are applied, in this order.
     pub response: Vec<Rule>,
-    /// Larger bodies are not changed, in bytes; 1 to 16777216. Each body is held until it is whole, and all of one
-    /// worker take 128 MiB at most. Default 1048576.
+    /// Larger bodies are not changed, in bytes; 1 to 16777216. Default 1048576.
     pub max_body_bytes: usize,
+    /// The memory for all bodies that one worker is collecting. When it is used up, the body that has waited longest for
+    /// its next bytes is dropped: a request is answered with 503, and a response breaks off.
+    pub max_buffered_bytes: MaxBufferedBytes,
+    /// The longest time that a body may take to arrive, from its first byte on; 1s to 1h. After it a request is answered
+    /// with 408, and a response breaks off. If neither `onTooLarge` nor `onUnsupported` is `reject`, a body that still
+    /// arrives passes as it is. Default `30s`.
+    pub body_timeout: Seconds,
     /// What becomes of a larger body: it passes as it is (`pass`), or is refused (`reject`): 413 for a request, 502 for a
     /// response. Default `pass`.
     pub on_too_large: Unfit,
     /// What becomes of a body that is not JSON, whatever its `content-type` says: it passes as it is (`pass`), or is
     /// refused (`reject`): 400 for a request, and a response breaks off. Default `pass`.
     pub on_parse_error: Unfit,
+    /// Whether a body passes as it is (`pass`) or is refused (`reject`: 415 for a request, 502 for a response) if a rule is
+    /// for it and it cannot be transformed: it has no media type or several, a charset other than UTF-8 or a content
+    /// coding; it is a request's and of another media type than those of the rules; or it is a part of a response (206).
+    /// `pass` also leaves bodies with an announced `trailer` and responses with `cache-control: no-transform` alone.
+    /// Default `reject` for requests if `onTooLarge`, `onParseError` or the `onPatchError` of a request rule is `reject`,
+    /// else `pass`.
+    pub on_unsupported: Option<Unfit>,
     /// Whether a request whose response is to be changed may ask for a compressed one, which no rule can change:
     /// `remove` takes its `accept-encoding` away, `keep` leaves it. Default `remove`.
     pub accept_encoding: AcceptEncoding,
+}
+
+impl Config {
+    /// Whether requests with a body that cannot be transformed are refused.
+    pub fn rejects_unsupported_requests(&self) -> bool {
+        let rejects = self.on_too_large == Unfit::Reject
+            || self.on_parse_error == Unfit::Reject
+            || self.request.iter().any(|rule| rule.on_patch_error == OnPatchError::Reject);
+        self.on_unsupported.map_or(rejects, |given| given == Unfit::Reject)
+    }
+
+    /// Whether responses with a body that cannot be transformed are refused.
+    pub fn rejects_unsupported_responses(&self) -> bool {
+        self.on_unsupported == Some(Unfit::Reject)
+    }
 }
 
 impl Default for Config {
@@ -47,8 +76,11 @@ impl Default for Config {
             request: Vec::new(),
             response: Vec::new(),
             max_body_bytes: 1 << 20,
+            max_buffered_bytes: MaxBufferedBytes::default(),
+            body_timeout: Seconds(Duration::from_secs(30)),
             on_too_large: Unfit::default(),
             on_parse_error: Unfit::default(),
+            on_unsupported: None,
             accept_encoding: AcceptEncoding::default(),
         }
     }
@@ -61,10 +93,32 @@ plugin_kit::fields!(Config {
     "request" => request,
     "response" => response,
     "maxBodyBytes" => max_body_bytes,
+    "maxBufferedBytes" => max_buffered_bytes,
+    "bodyTimeout" => body_timeout,
     "onTooLarge" => on_too_large,
     "onParseError" => on_parse_error,
+    "onUnsupported" => on_unsupported,
     "acceptEncoding" => accept_encoding,
 });
+
+/// The memory for bodies, in bytes; `maxBodyBytes` to 268435456.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "camelCase", deny_unknown_fields, default))]
+pub struct MaxBufferedBytes {
+    /// For bodies of requests. Default 67108864.
+    pub requests: usize,
+    /// For bodies of responses. Default 67108864.
+    pub responses: usize,
+}
+
+impl Default for MaxBufferedBytes {
+    fn default() -> Self {
+        Self { requests: 64 << 20, responses: 64 << 20 }
+    }
+}
+
+plugin_kit::fields!(MaxBufferedBytes { "requests" => requests, "responses" => responses });
 
 /// What becomes of a body that cannot be changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

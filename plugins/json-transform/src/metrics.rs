@@ -15,8 +15,22 @@ pub struct Metrics {
     pub too_large: Counter,
     /// Bodies of JSON that were compressed.
     pub encoded: Counter,
+    /// Bodies that a rule is for and that cannot be transformed.
+    pub unsupported: Counter,
+    /// Bodies of requests that were given up.
+    pub requests: BufferMetrics,
+    /// Bodies of responses that were given up.
+    pub responses: BufferMetrics,
     /// Messages that were refused.
     pub rejected: Counter,
+}
+
+/// Bodies of one direction that were given up before they had arrived.
+pub struct BufferMetrics {
+    /// To make room for others.
+    pub exhausted: Counter,
+    /// Because they took too long.
+    pub timeouts: Counter,
 }
 
 struct RuleMetrics {
@@ -35,6 +49,9 @@ impl Metrics {
             parse_errors: counter("parse_error_total"),
             too_large: counter("too_large_total"),
             encoded: counter("encoded_total"),
+            unsupported: counter("unsupported_total"),
+            requests: BufferMetrics::new("requests"),
+            responses: BufferMetrics::new("responses"),
             rejected: counter("rejected_total"),
         }
     }
@@ -48,6 +65,13 @@ impl Metrics {
             Err(_) => rule.failed.increment(),
         }
         &rule.name
+    }
+}
+
+impl BufferMetrics {
+    fn new(direction: &str) -> Self {
+        let counter = |rest: &str| Counter::new(metrics::component(NAME, direction, rest));
+        Self { exhausted: counter("buffer_exhausted_total"), timeouts: counter("body_timeout_total") }
     }
 }
 

@@ -81,13 +81,23 @@ impl Rules {
         self.0.iter().enumerate().filter_map(choose).collect()
     }
 
-    /// Keeps the rules that mean a response of this status and media type.
-    pub fn keep(&self, chosen: &mut Vec<Chosen>, status: u16, essence: &[u8]) {
-        chosen.retain(|chosen| {
-            self.0.get(chosen.rule).is_some_and(|rule| {
-                rule.types.has(essence) && rule.statuses.as_ref().is_none_or(|statuses| statuses.has(status))
-            })
-        });
+    /// Whether some rule is for the request, whatever its body is.
+    pub fn concern(&self, request: &Request) -> bool {
+        self.0.iter().any(|rule| rule.condition.matches(request))
+    }
+
+    /// Keeps the rules for responses of this status.
+    pub fn keep_status(&self, chosen: &mut Vec<Chosen>, status: u16) {
+        self.keep(chosen, |rule| rule.statuses.as_ref().is_none_or(|statuses| statuses.has(status)));
+    }
+
+    /// Keeps the rules for bodies of this media type.
+    pub fn keep_type(&self, chosen: &mut Vec<Chosen>, essence: &[u8]) {
+        self.keep(chosen, |rule| rule.types.has(essence));
+    }
+
+    fn keep(&self, chosen: &mut Vec<Chosen>, is_kept: impl Fn(&Rule) -> bool) {
+        chosen.retain(|chosen| self.0.get(chosen.rule).is_some_and(&is_kept));
     }
 
     /// Applies rules to a body; `now` is the time since the Unix epoch, `max_copied` a bound for what copies add.

@@ -1,7 +1,7 @@
 //! The schema and the README say what the types say; `BLESS=1` writes them.
 
 use json_transform::JsonTransform;
-use json_transform::config::{AcceptEncoding, Config, OnPatchError, Op, Rule, Unfit, When};
+use json_transform::config::{AcceptEncoding, Config, MaxBufferedBytes, OnPatchError, Op, Rule, Unfit, When};
 
 #[test]
 fn schema_and_readme_are_current() {
@@ -10,6 +10,6 @@ fn schema_and_readme_are_current() {
 
 #[test]
 fn what_is_read_is_what_is_described() {
-    plugin_kit::assert_fields_are_those_of_the_schema!(Config, Rule, When);
+    plugin_kit::assert_fields_are_those_of_the_schema!(Config, MaxBufferedBytes, Rule, When);
     plugin_kit::assert_choices_are_those_of_the_schema!(Unfit, AcceptEncoding, OnPatchError, Op);
 }

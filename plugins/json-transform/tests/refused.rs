@@ -33,10 +33,22 @@ const OPERATIONS: &[(&str, &str)] = &[
 const MISTAKES: &[(&str, &str)] = &[
     (
         r#"{"rules": []}"#,
-        "rules: unknown field `rules`, expected one of `mode`, `configRevision`, `clientIp`, `request`, `response`, `maxBodyBytes`, `onTooLarge`, `onParseError`, `acceptEncoding`",
+        "rules: unknown field `rules`, expected one of `mode`, `configRevision`, `clientIp`, `request`, `response`, `maxBodyBytes`, `maxBufferedBytes`, `bodyTimeout`, `onTooLarge`, `onParseError`, `onUnsupported`, `acceptEncoding`",
     ),
     (r#"{"maxBodyBytes": 0}"#, "maxBodyBytes: must be from 1 to 16777216, not 0"),
     (r#"{"maxBodyBytes": 16777217}"#, "maxBodyBytes: must be from 1 to 16777216, not 16777217"),
+    (
+        r#"{"maxBufferedBytes": {"requests": 1048575}}"#,
+        "maxBufferedBytes.requests: must be from maxBodyBytes (1048576) to 268435456, not 1048575",
+    ),
+    (
+        r#"{"maxBufferedBytes": {"responses": 268435457}}"#,
+        "maxBufferedBytes.responses: must be from maxBodyBytes (1048576) to 268435456, not 268435457",
+    ),
+    (r#"{"maxBufferedBytes": 1}"#, "maxBufferedBytes: expected struct MaxBufferedBytes, not 1"),
+    (r#"{"bodyTimeout": "999ms"}"#, "bodyTimeout: must be from 1s to 1h"),
+    (r#"{"bodyTimeout": "2h"}"#, "bodyTimeout: must be from 1s to 1h"),
+    (r#"{"onUnsupported": "drop"}"#, "onUnsupported: unknown variant `drop`, expected `pass` or `reject`"),
     (r#"{"onTooLarge": "deny"}"#, "onTooLarge: unknown variant `deny`, expected `pass` or `reject`"),
     (r#"{"request": [{"patch": []}]}"#, "request[0]: missing field `name`"),
     (r#"{"request": [{"name": "a"}]}"#, "request[0]: missing field `patch`"),

@@ -53,12 +53,12 @@ pub struct Rule {
     pub redirect: Option<Redirect>,
     /// Answers from here.
     pub respond: Option<Respond>,
-    /// Rewrites `:authority`; a template.
+    /// Rewrites `:authority`; a template. Not for redirects and responses from here.
     pub host: Option<String>,
     /// Changes the query; parameters that are not named keep their bytes and their order.
     #[serde(default)]
     pub query: QueryOps,
-    /// Operations on the request's headers.
+    /// Operations on the request's headers. Not for redirects and responses from here.
     #[serde(default)]
     pub request_headers: HeaderOps,
     /// Operations on the response's headers.
@@ -82,9 +82,9 @@ pub enum Rewrite {
     Prefix(FromTo),
     /// Puts this before the path.
     AddPrefix(String),
-    /// A new path with the variables of a template match: `/files/{id}/{rest}`.
+    /// A new path with the variables of a template match: `/files/{id}/{rest}`. Values are encoded as in `full`.
     Template(String),
-    /// A new path; a template with `${…}`.
+    /// A new path: a template of a path with `${…}`.
     Full(String),
 }
 
@@ -95,7 +95,7 @@ pub enum Rewrite {
 pub struct RegexRewrite {
     /// Linear time, unanchored unless you write `^` and `$`.
     pub pattern: String,
-    /// A template that also knows `$1`, `$name` and `\1`.
+    /// A template of a path that also knows `$1`, `$name` and `\1`.
     pub replacement: String,
     /// Every match, or the first only. Default true.
     #[serde(default = "yes")]
@@ -130,7 +130,7 @@ pub struct Redirect {
     /// A template. Empty: the client's.
     #[serde(default)]
     pub host: String,
-    /// A template. Absent: the client's.
+    /// A template of a path. A query in it is merged with the request's by `&`. Absent: the client's.
     pub path: Option<String>,
     /// Whether the query goes along. Default `keep`.
     #[serde(default)]
@@ -156,7 +156,7 @@ pub enum RedirectQuery {
 pub struct Respond {
     /// The HTTP status, 200 to 599.
     pub status: u16,
-    /// The body, as it is. Default empty.
+    /// The body, as it is. Default empty; 204, 205 and 304 have none.
     #[serde(default)]
     pub body: String,
     /// Headers; the values are templates.
@@ -179,6 +179,14 @@ pub struct QueryOps {
     pub rename: Vec<FromTo>,
 }
 
+impl QueryOps {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let Self { set, add, remove, rename } = self;
+        set.is_empty() && add.is_empty() && remove.is_empty() && rename.is_empty()
+    }
+}
+
 /// What is undone in the response.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -186,7 +194,7 @@ pub struct QueryOps {
 pub struct Reverse {
     /// `location` and `content-location`: path and host as the client knows them. Needs a prefix rewrite or a `host`.
     pub location: bool,
-    /// `Path` of `set-cookie`. Needs a prefix rewrite.
+    /// `Path` of `set-cookie`. Needs a prefix rewrite. Cookies whose name begins with `__Host-` keep theirs.
     pub cookie_path: bool,
     /// `Domain` of `set-cookie`: where it is `from`, it becomes `to`.
     pub cookie_domain: Option<FromTo>,

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use plugin_kit::matching::{PathCondition, PathShape};
+use plugin_kit::matching::{PathCondition, PathShape, toggle_trailing_slash};
 use plugin_kit::pattern::{Pattern, Set};
 
 /// Fewer are asked one by one: a look-up costs more.
@@ -32,11 +32,23 @@ impl<'a> Key<'a> {
     }
 }
 
+/// The index entry of a rule.
+#[derive(Debug, Default)]
+pub struct Entry<'a> {
+    /// The path must fit one of these keys. A rule without keys is a candidate for every path.
+    pub keys: Vec<Key<'a>>,
+    /// Whether the rule rejects requests. It is a candidate for every ambiguous path, and for its exact paths with another
+    /// trailing slash.
+    pub rejects: bool,
+}
+
 /// The keys of all rules.
 #[derive(Debug)]
 pub struct Index {
     /// The rules that have no keys.
     always: Rules,
+    /// The rules that reject requests.
+    rejecting: Rules,
     exact: Table,
     prefixes: Table,
     /// The lengths of the prefixes, each once.
@@ -51,9 +63,10 @@ type Table = Vec<(Vec<u8>, usize)>;
 
 impl Index {
     /// Files each rule under all its keys, of which one must fit; a rule without keys always may be meant.
-    pub fn new(rules: &[Vec<Key<'_>>]) -> Self {
+    pub fn new(rules: &[Entry<'_>]) -> Self {
         let mut index = Self {
             always: Rules::none(rules.len()),
+            rejecting: Rules::none(rules.len()),
             exact: Table::new(),
             prefixes: Table::new(),
             lengths: Vec::new(),
@@ -61,14 +74,24 @@ impl Index {
             rules_of_patterns: Vec::new(),
         };
         let mut patterns = Vec::new();
-        for (rule, keys) in rules.iter().enumerate() {
+        for (rule, Entry { keys, rejects }) in rules.iter().enumerate() {
+            if *rejects {
+                index.rejecting.add(rule);
+            }
             if keys.is_empty() || rules.len() < MIN_RULES {
                 index.always.add(rule);
                 continue;
             }
             for key in keys {
                 match key {
-                    Key::Exact(path) => index.exact.push((path.to_vec(), rule)),
+                    Key::Exact(path) => {
+                        index.exact.push((path.to_vec(), rule));
+                        if *rejects {
+                            index.exact.push((toggle_trailing_slash(path).into_owned(), rule));
+                        }
+                    }
+                    // It is searched on its own anyway: for paths that it matches in another spelling only.
+                    Key::Pattern(_) if *rejects => index.always.add(rule),
                     Key::Prefix(prefix) => index.prefixes.push((prefix.to_vec(), rule)),
                     Key::Pattern(pattern) => {
                         patterns.push(*pattern);
@@ -92,13 +115,20 @@ impl Index {
         index
     }
 
-    /// The rules that the path may concern; it is asked for where that depends on it.
-    pub fn rules<'p>(&self, path: impl FnOnce() -> &'p [u8]) -> Cow<'_, Rules> {
+    /// The rules that the path may concern. The path, and whether it is ambiguous, is computed where that depends on it.
+    pub fn rules<'p>(
+        &self,
+        path: impl FnOnce() -> &'p [u8],
+        is_ambiguous: impl FnOnce() -> bool,
+    ) -> Cow<'_, Rules> {
         let mut rules = Cow::Borrowed(&self.always);
         if self.exact.is_empty() && self.prefixes.is_empty() && self.patterns.is_none() {
             return rules;
         }
         let path = path();
+        if is_ambiguous() {
+            rules.to_mut().add_all(&self.rejecting);
+        }
         add(&mut rules, &self.exact, path);
         for length in &self.lengths {
             let Some((prefix, rest)) = path.split_at_checked(*length) else { break };
@@ -139,6 +169,10 @@ impl Rules {
         }
     }
 
+    fn add_all(&mut self, others: &Self) {
+        self.0.iter_mut().zip(&others.0).for_each(|(word, other)| *word |= other);
+    }
+
     /// The first one from this on.
     pub fn next(&self, from: usize) -> Option<usize> {
         let mut at = from / BITS;
@@ -157,8 +191,16 @@ mod tests {
     use super::*;
     use plugin_kit::pattern::MAX_BYTES;
 
+    fn entry(keys: Vec<Key<'_>>) -> Entry<'_> {
+        Entry { keys, rejects: false }
+    }
+
+    fn rejecting(keys: Vec<Key<'_>>) -> Entry<'_> {
+        Entry { keys, rejects: true }
+    }
+
     fn found(index: &Index, path: &str) -> Vec<usize> {
-        let rules = index.rules(|| path.as_bytes());
+        let rules = index.rules(|| path.as_bytes(), || path.contains("//"));
         let mut found = Vec::new();
         let mut next = rules.next(0);
         while let Some(rule) = next {
@@ -172,16 +214,16 @@ mod tests {
     fn a_rule_is_found_by_each_of_its_keys() {
         let pattern = |text: &str| Pattern::new(text, false, MAX_BYTES).unwrap();
         let (digits, letters) = (pattern("^/[0-9]+$"), pattern("[a-z]$"));
-        let mut rules: Vec<Vec<Key>> = vec![
-            vec![Key::Exact(b"/a"), Key::Prefix(b"/b")],
-            vec![],
-            vec![Key::Pattern(&digits), Key::Exact(b"/x/")],
-            vec![Key::Prefix(b"/b/c")],
-            vec![Key::Pattern(&letters)],
-            vec![Key::Prefix(b"")],
+        let mut rules: Vec<Entry> = vec![
+            entry(vec![Key::Exact(b"/a"), Key::Prefix(b"/b")]),
+            entry(vec![]),
+            entry(vec![Key::Pattern(&digits), Key::Exact(b"/x/")]),
+            entry(vec![Key::Prefix(b"/b/c")]),
+            entry(vec![Key::Pattern(&letters)]),
+            entry(vec![Key::Prefix(b"")]),
         ];
-        rules.resize(70, vec![Key::Exact(b"/filler")]);
-        rules.push(vec![Key::Exact(b"/a")]);
+        rules.resize_with(70, || entry(vec![Key::Exact(b"/filler")]));
+        rules.push(entry(vec![Key::Exact(b"/a")]));
         let index = Index::new(&rules);
         for (path, expected) in [
             ("/a", vec![0, 1, 4, 5, 70]),
@@ -200,8 +242,30 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_rejects_is_found_on_every_path_that_servers_may_read_as_its_own() {
+        let pattern = Pattern::new("^/b$", false, MAX_BYTES).unwrap();
+        let mut rules = vec![
+            rejecting(vec![Key::Exact(b"/a")]),
+            rejecting(vec![Key::Prefix(b"/b")]),
+            rejecting(vec![Key::Pattern(&pattern)]),
+            entry(vec![Key::Exact(b"/a")]),
+        ];
+        rules.resize_with(10, || entry(vec![Key::Exact(b"/filler")]));
+        let index = Index::new(&rules);
+        for (path, expected) in [
+            ("/a", vec![0, 2, 3]),
+            ("/a/", vec![0, 2]),
+            ("/b/", vec![1, 2]),
+            ("/c", vec![2]),
+            ("//c", vec![0, 1, 2]),
+        ] {
+            assert_eq!(found(&index, path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn few_rules_are_all_asked() {
-        assert_eq!(found(&Index::new(&[vec![Key::Exact(b"/a")], vec![]]), "/b"), [0, 1]);
+        assert_eq!(found(&Index::new(&[entry(vec![Key::Exact(b"/a")]), entry(vec![])]), "/b"), [0, 1]);
         assert!(found(&Index::new(&[]), "/").is_empty());
     }
 }

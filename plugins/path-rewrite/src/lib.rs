@@ -15,12 +15,14 @@ mod trace_id;
 use std::mem;
 use std::rc::Rc;
 
-use log::info;
+use log::{debug, info};
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
 use plugin_kit::header_ops::FilledEdits;
-use plugin_kit::headers::{HeaderName, REQUEST, RESPONSE};
+use plugin_kit::headers::{HeaderName, REQUEST, REQUEST_TRAILERS, RESPONSE};
+use plugin_kit::hostcalls::HostResult;
 use plugin_kit::metrics::{self, Counter};
+use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::{Plugin, random};
 use proxy_wasm::traits::{Context, HttpContext};
@@ -106,13 +108,16 @@ impl HttpContext for Filter {
         let request = Request::current(plugin.client_ip);
         let mut decision = plugin.rules.decide(&request);
         plugin.metrics.count(&decision);
+        if let Some(ambiguity) = decision.ambiguity {
+            debug!("ambiguous request: reason={} path={}", ambiguity.as_str(), request.path().escape_ascii());
+        }
         if plugin.mode == Mode::DryRun {
             plugin.log(&request, &decision);
             return Action::Continue;
         }
         self.response.edits = mem::take(&mut decision.response_headers);
         self.response.reversals = mem::take(&mut decision.reversals);
-        plugin.trace(&request, &mut self.response.edits);
+        let traced = plugin.trace(&request, &mut self.response.edits);
         if let Some((name, text)) = &plugin.echo_config {
             self.response.edits.set(name.clone(), text.clone());
         }
@@ -121,7 +126,22 @@ impl HttpContext for Filter {
             reply.send();
             return Action::Pause;
         }
-        plugin.rewrite(&request, &decision);
+        if traced.and_then(|()| plugin.rewrite(&request, &decision)).is_err() {
+            self.response.reversals.clear();
+            Reply::unsanitized(request.is_grpc()).send();
+            return Action::Pause;
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        if self.plugin.mode == Mode::Enforce
+            && let Some(name) = &self.plugin.original_path
+            && REQUEST_TRAILERS.remove(name.as_str()).is_err()
+        {
+            Reply::unsanitized(false).send();
+            return Action::Pause;
+        }
         Action::Continue
     }
 
@@ -129,33 +149,38 @@ impl HttpContext for Filter {
         for (reversal, hosts) in self.response.reversals.iter().rev() {
             reverse(reversal, hosts);
         }
-        self.response.edits.apply(RESPONSE);
+        let _ = self.response.edits.apply(RESPONSE);
         Action::Continue
     }
 }
 
 impl Compiled {
-    fn rewrite(&self, request: &Request, decision: &Decision) {
+    /// Fails where the host keeps a header that the client must not choose.
+    fn rewrite(&self, request: &Request, decision: &Decision) -> HostResult<()> {
         if let Some(name) = &self.original_path {
+            let name = name.as_str();
             if decision.target.is_some() {
-                let _ = REQUEST.set(name.as_str(), request.target());
-            } else if request.header(name.as_str()).is_some() {
-                let _ = REQUEST.remove(name.as_str());
+                REQUEST.set(name, request.target()).or_else(|_| REQUEST.remove(name))?;
+            } else if request.header(name).is_some() {
+                REQUEST.remove(name)?;
             }
         }
+        // Before the host changes: operations that copy it copy the client's.
+        decision.request_headers.apply(REQUEST)?;
         if let Some(target) = &decision.target {
-            let _ = REQUEST.set(":path", target);
+            REQUEST.set(":path", target)?;
         }
         if let Some(authority) = &decision.authority {
-            let _ = REQUEST.set(":authority", authority);
+            REQUEST.set(":authority", authority)?;
         }
-        decision.request_headers.apply(REQUEST);
+        Ok(())
     }
 
-    fn trace(&self, request: &Request, response: &mut FilledEdits) {
-        let Some(ids) = &self.trace_ids else { return };
+    /// Fails where the host keeps an invalid id.
+    fn trace(&self, request: &Request, response: &mut FilledEdits) -> HostResult<()> {
+        let Some(ids) = &self.trace_ids else { return Ok(()) };
         let name = ids.header.as_str();
-        let sent = request.header(name);
+        let sent = request.joined_header(name);
         let make = |generate| match generate {
             Generate::Uuid => random::uuid(),
             Generate::Hex32 => random::hex32(),
@@ -164,18 +189,16 @@ impl Compiled {
         let id = match ids.decide(sent.as_deref(), make) {
             Traced::Kept(id) => id,
             Traced::Made(id) => {
-                let _ = REQUEST.set(name, &id);
+                REQUEST.set(name, &id)?;
                 id
             }
-            Traced::Removed => {
-                let _ = REQUEST.remove(name);
-                return;
-            }
-            Traced::Absent => return,
+            Traced::Removed => return REQUEST.remove(name),
+            Traced::Absent => return Ok(()),
         };
         if ids.echo {
             response.set(ids.header.clone(), id);
         }
+        Ok(())
     }
 
     fn log(&self, request: &Request, decision: &Decision) {
@@ -222,6 +245,7 @@ fn reverse(reversal: &Reversal, hosts: &Hosts) {
 struct Metrics {
     rules: Vec<RuleMetrics>,
     no_match: Counter,
+    ambiguous: Counter,
 }
 
 struct RuleMetrics {
@@ -249,6 +273,7 @@ impl Metrics {
         Self {
             rules: rules.map(rule).collect(),
             no_match: Counter::new(metrics::name(NAME, "no_match_total")),
+            ambiguous: Counter::new(metrics::name(NAME, "ambiguous_total")),
         }
     }
 
@@ -259,6 +284,9 @@ impl Metrics {
     fn count(&self, decision: &Decision) {
         if decision.effects.is_empty() {
             self.no_match.increment();
+        }
+        if decision.ambiguity.is_some() {
+            self.ambiguous.increment();
         }
         for (index, effect) in &decision.effects {
             let Some(rule) = self.rules.get(*index) else { continue };
@@ -273,7 +301,7 @@ impl Metrics {
     }
 }
 
-plugin_kit::plugin!(PathRewrite: on_http_request_headers, on_http_response_headers);
+plugin_kit::plugin!(PathRewrite: on_http_request_headers, on_http_request_trailers, on_http_response_headers);
 
 #[cfg(test)]
 use plugin_testkit as _;

@@ -1,5 +1,7 @@
 //! Changes to the query that leave every other parameter's bytes alone.
 
+use std::borrow::Cow;
+
 use plugin_kit::config::{At, ConfigError, Table};
 use plugin_kit::matching::Captures;
 use plugin_kit::percent;
@@ -47,31 +49,46 @@ impl QueryEdits {
 
     /// The changed query; `None` where nothing is left of it.
     pub fn apply(&self, query: Option<&[u8]>, request: &Request, captures: &Captures) -> Option<Vec<u8>> {
-        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        let mut pieces: Vec<Cow<'_, [u8]>> = Vec::new();
         let mut set: Vec<(&[u8], Option<Vec<u8>>)> = self
             .set
             .iter()
             .map(|(name, value)| (name.as_slice(), Some(pair(name, &value.fill(request, captures)))))
             .collect();
-        for parameter in parameters(query.unwrap_or_default()) {
+        // Empty pieces (`a&&b`) are no parameters, and stay.
+        let sent = query.filter(|query| !query.is_empty());
+        for raw in sent.into_iter().flat_map(|query| query.split(|&byte| byte == b'&')) {
+            let Some(parameter) = parameters(raw).next() else {
+                pieces.push(raw.into());
+                continue;
+            };
             let mut name = parameter.name();
             if self.remove.iter().any(|removed| *removed == *name) {
                 continue;
             }
-            let mut raw = parameter.raw.to_vec();
+            let mut piece = Cow::Borrowed(raw);
             if let Some((_, to)) = self.rename.iter().find(|(from, _)| *from == *name) {
-                raw = encoded(to);
-                raw.extend(parameter.raw_value());
+                piece = [&percent::encode(to), parameter.raw_value()].concat().into();
                 name = to.into();
             }
             match set.iter_mut().find(|(set, _)| *set == &*name) {
-                Some((_, value)) => pieces.extend(value.take()),
-                None => pieces.push(raw),
+                Some((_, value)) => pieces.extend(value.take().map(Cow::Owned)),
+                None => pieces.push(piece),
             }
         }
-        pieces.extend(set.into_iter().filter_map(|(_, value)| value));
-        pieces.extend(self.add.iter().map(|(name, value)| pair(name, &value.fill(request, captures))));
-        (!pieces.is_empty()).then(|| pieces.join(&b'&'))
+        pieces.extend(set.into_iter().filter_map(|(_, value)| value).map(Cow::Owned));
+        let added = self.add.iter().map(|(name, value)| pair(name, &value.fill(request, captures)));
+        pieces.extend(added.map(Cow::Owned));
+        let changed = pieces.join(&b'&');
+        if changed.is_empty() && query != Some(b"") { None } else { Some(changed) }
+    }
+}
+
+/// Splits what a rule wrote into path and query at the first `?`. A fragment stays: the safety check encodes it.
+pub fn split(written: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match written.iter().position(|&byte| byte == b'?').and_then(|at| written.split_at_checked(at)) {
+        Some((path, query)) => (path, query.get(1..)),
+        None => (written, None),
     }
 }
 
@@ -87,23 +104,7 @@ pub fn merge(first: Option<&[u8]>, second: Option<&[u8]>) -> Option<Vec<u8>> {
 }
 
 fn pair(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut pair = encoded(name);
-    pair.push(b'=');
-    pair.extend(encoded(value));
-    pair
-}
-
-/// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
-fn encoded(raw: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(raw.len());
-    for &byte in raw {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte);
-        } else {
-            percent::encode_into(byte, &mut encoded);
-        }
-    }
-    encoded
+    [percent::encode(name), percent::encode(value)].join(&b'=')
 }
 
 #[cfg(test)]
@@ -130,6 +131,12 @@ mod tests {
             (r#"{"rename":[{"from":"q","to":"query"}]}"#, Some("q=%41&x=1&q"), Some("query=%41&x=1&query")),
             (r#"{"set":{"v":"${header:x-a}"}}"#, None, Some("v=1%202%263")),
             (r#"{"remove":["a b"]}"#, Some("a%20b=1&a+b=2&c=3"), Some("c=3")),
+            (r#"{"remove":["x"]}"#, Some("a=1&&b&"), Some("a=1&&b&")),
+            (r#"{"remove":["a"]}"#, Some("a=1&&b&"), Some("&b&")),
+            (r#"{"remove":["x"]}"#, Some(""), Some("")),
+            (r#"{"remove":["x"]}"#, None, None),
+            (r#"{"set":{"src":"gw"}}"#, Some(""), Some("src=gw")),
+            (r#"{"set":{"a":"1"}}"#, Some("&a=1&&"), Some("&a=1&&")),
         ] {
             assert_eq!(apply(json, query).as_deref(), expected, "{json} {query:?}");
         }

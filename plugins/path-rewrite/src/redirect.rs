@@ -5,9 +5,10 @@ use plugin_kit::headers::is_clean;
 use plugin_kit::matching::Captures;
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
-use plugin_kit::template::{Syntax, Template};
+use plugin_kit::template::{Form, Syntax, Template};
 
 use crate::config::{Redirect, RedirectQuery, Safety};
+use crate::query::{merge, split};
 use crate::safety::Violation;
 
 /// A compiled redirect.
@@ -41,7 +42,7 @@ impl Redirection {
             scheme,
             host: Template::new(&config.host, captures, Syntax::Plain).at("host")?,
             path: match &config.path {
-                Some(path) => Some(Template::new(path, captures, Syntax::Plain).at("path")?),
+                Some(path) => Some(Template::of_form(path, captures, Syntax::Plain, Form::Path).at("path")?),
                 None => None,
             },
             query: config.query,
@@ -57,19 +58,23 @@ impl Redirection {
         captures: &Captures,
         safety: &Safety,
     ) -> Result<Option<Reply>, Violation> {
-        let mut target = match &self.path {
-            Some(template) => safety.path(&template.fill(request, captures))?,
-            None => safety.path(path)?,
-        };
+        let filled = self.path.as_ref().map(|template| template.fill(request, captures));
+        let (path, written) = filled.as_deref().map_or((path, None), split);
+        let mut target = safety.path(path)?;
         // A location that begins with two slashes names a host (RFC 3986, section 4.2).
         while target.starts_with(b"//") {
             target.remove(0);
         }
-        if let (RedirectQuery::Keep, Some(query)) = (self.query, query) {
+        let kept = query.filter(|_| self.query == RedirectQuery::Keep);
+        let query = match written {
+            Some(written) => merge(Some(written), kept),
+            None => kept.map(<[u8]>::to_vec),
+        };
+        if let Some(query) = query {
             target.push(b'?');
-            target.extend(safety.bytes(query)?);
+            target.extend(safety.bytes(&query)?);
         }
-        safety.length(&target)?;
+        safety.length(&target, None)?;
         let location = match (self.scheme, self.host.is_empty()) {
             (None, true) => {
                 if target == request.target() {
@@ -146,6 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn a_query_in_the_path_is_merged_and_is_no_path() {
+        for (json, target, expected) in [
+            (r#"{"status":301,"path":"/new?x=1"}"#, "/a?b=c", "/new?x=1&b=c"),
+            (r#"{"status":301,"path":"/new?x=1"}"#, "/a", "/new?x=1"),
+            (r#"{"status":301,"path":"/new?"}"#, "/a?b=c", "/new?b=c"),
+            (r#"{"status":301,"path":"/new?x=1","query":"strip"}"#, "/a?b=c", "/new?x=1"),
+            (r#"{"status":301,"path":"/new"}"#, "/a?", "/new?"),
+            (r#"{"status":301,"path":"/in?next=https://h/../x#y"}"#, "/a", "/in?next=https://h/../x%23y"),
+            (r#"{"status":301,"path":"/in?next=${path}"}"#, "/a//b&c", "/in?next=/a//b%26c"),
+            (r#"{"status":301,"path":"/in?next=${query:q}"}"#, "/a?q=/x%26y", "/in?next=%2Fx%26y&q=/x%26y"),
+            (r#"{"status":301,"path":"/${query:q|raw}"}"#, "/a?q=/x?y", "/x?y&q=/x?y"),
+        ] {
+            assert_eq!(location(json, target), reply(301, expected), "{json} {target}");
+        }
+    }
+
+    #[test]
     fn a_redirect_to_where_the_client_is_is_none() {
         assert_eq!(location(r#"{"status":301,"path":"/a"}"#, "/a"), Ok(None));
         assert_eq!(
@@ -158,6 +180,10 @@ mod tests {
     fn a_client_cannot_choose_another_host() {
         assert_eq!(
             location(r#"{"status":301,"path":"/${query:to}"}"#, "/?to=/evil.com"),
+            reply(301, "/%2Fevil.com?to=/evil.com")
+        );
+        assert_eq!(
+            location(r#"{"status":301,"path":"/${query:to|raw}"}"#, "/?to=/evil.com"),
             reply(301, "/evil.com?to=/evil.com")
         );
         assert_eq!(

@@ -5,9 +5,11 @@ use plugin_kit::matching::{Captures, below};
 use plugin_kit::pattern::Pattern;
 use plugin_kit::query;
 use plugin_kit::request::Request;
-use plugin_kit::template::{Syntax, Template};
+use plugin_kit::template::{Form, Syntax, Template};
 
 use crate::config::{RegexRewrite, Rewrite, Target};
+use crate::query::split;
+use crate::safety::Violation;
 
 /// A compiled rewrite.
 #[derive(Clone, Debug)]
@@ -50,18 +52,24 @@ impl PathRewrite {
                 Ok(Self::Prefix { from: Vec::new(), to: prefix(text).at("addPrefix")? })
             }
             Rewrite::Template(text) => from_root(text)
-                .and_then(|()| Template::new(&variables(text)?, captures, Syntax::Plain))
+                .and_then(|()| Template::of_form(&variables(text)?, captures, Syntax::Plain, Form::Path))
                 .map(Self::Full)
                 .at("template"),
-            Rewrite::Full(text) => Template::new(text, captures, Syntax::Plain).map(Self::Full).at("full"),
+            Rewrite::Full(text) => {
+                Template::of_form(text, captures, Syntax::Plain, Form::Path).map(Self::Full).at("full")
+            }
         }
     }
 
     fn regex(config: &RegexRewrite, max_regex_bytes: usize) -> Result<Self, ConfigError> {
         let pattern = Pattern::new(&config.pattern, false, max_regex_bytes).at("pattern")?;
         let groups = group_names(&pattern);
+        let form = match config.target {
+            Target::Path => Form::Path,
+            Target::PathAndQuery => Form::PathOfTarget,
+        };
         let replacement =
-            Template::new(&config.replacement, &groups, Syntax::Replacement).at("replacement")?;
+            Template::of_form(&config.replacement, &groups, Syntax::Replacement, form).at("replacement")?;
         Ok(Self::Regex { pattern, replacement, all: config.all, target: config.target })
     }
 
@@ -73,15 +81,18 @@ impl PathRewrite {
         }
     }
 
-    /// Whether the path is one that the rewrite is meant for: `prefix.from` is a condition too.
-    pub fn applies_to(&self, path: &[u8]) -> bool {
+    /// The prefix that the path must have: `prefix.from` is a condition too. Every path has the empty one.
+    pub fn condition(&self) -> Option<&[u8]> {
         match self {
-            Self::Prefix { from, .. } => below(path, from).is_some(),
-            Self::Regex { .. } | Self::Full(_) => true,
+            Self::Prefix { from, .. } if !from.is_empty() => Some(from),
+            Self::Prefix { .. } | Self::Regex { .. } | Self::Full(_) => None,
         }
     }
 
-    /// The new path; `None` where there is nothing to replace. A result that grows beyond `max_bytes` is cut there.
+    /// The new path; `None` where there is nothing to replace.
+    ///
+    /// # Errors
+    /// Where the path grows beyond `max_bytes` while it is replaced.
     pub fn apply(
         &self,
         path: &[u8],
@@ -89,13 +100,13 @@ impl PathRewrite {
         request: &Request,
         captures: &Captures,
         max_bytes: usize,
-    ) -> Option<Produced> {
+    ) -> Result<Option<Produced>, Violation> {
         match self {
             Self::Prefix { from, to } => {
-                let joined = [to, below(path, from)?].concat();
-                Some(Produced::new(if joined.is_empty() { b"/".to_vec() } else { joined }))
+                let joined = below(path, from).map(|rest| [to, rest].concat());
+                Ok(joined.map(|path| Produced::new(if path.is_empty() { b"/".to_vec() } else { path })))
             }
-            Self::Full(template) => Some(Produced::new(template.fill(request, captures))),
+            Self::Full(template) => Ok(Some(Produced::new(template.fill(request, captures)))),
             Self::Regex { pattern, replacement, all, target } => {
                 let whole;
                 let (haystack, has_request_query) = match (target, query) {
@@ -105,8 +116,12 @@ impl PathRewrite {
                     }
                     _ => (path, false),
                 };
-                let (text, captures) = replace(pattern, replacement, *all, haystack, request, max_bytes)?;
-                Some(Produced { has_request_query, captures: Some(captures), ..Produced::new(text) })
+                let replaced = replace(pattern, replacement, *all, haystack, request, max_bytes)?;
+                Ok(replaced.map(|(text, captures)| Produced {
+                    has_request_query,
+                    captures: Some(captures),
+                    ..Produced::new(text)
+                }))
             }
         }
     }
@@ -122,16 +137,9 @@ impl PathRewrite {
 
 impl Produced {
     fn new(text: Vec<u8>) -> Self {
-        // A fragment is not cut off: it is the safety check's to encode.
-        match text.iter().position(|&byte| byte == b'?').and_then(|at| text.split_at_checked(at)) {
-            Some((path, query)) => Self {
-                path: path.to_vec(),
-                query: query.get(1..).map(<[u8]>::to_vec),
-                has_request_query: false,
-                captures: None,
-            },
-            None => Self { path: text, query: None, has_request_query: false, captures: None },
-        }
+        let (path, query) = split(&text);
+        let (path, query) = (path.to_vec(), query.map(<[u8]>::to_vec));
+        Self { path, query, has_request_query: false, captures: None }
     }
 }
 
@@ -165,7 +173,7 @@ fn variables(text: &str) -> Result<String, ConfigError> {
 }
 
 /// Replaces the matches from left to right, as Go's `ReplaceAllString` and Rust's `replace_all` do: an empty match
-/// right behind another match is none.
+/// right behind another match is none. `None` where nothing matches.
 fn replace(
     pattern: &Pattern,
     replacement: &Template,
@@ -173,13 +181,12 @@ fn replace(
     haystack: &[u8],
     request: &Request,
     max_bytes: usize,
-) -> Option<(Vec<u8>, Captures)> {
+) -> Result<Option<(Vec<u8>, Captures)>, Violation> {
     let mut replaced = Vec::with_capacity(haystack.len());
     let mut first = None;
     let mut copied = 0;
     let mut from = 0;
-    while replaced.len() <= max_bytes
-        && let Some(groups) = pattern.captures_from(haystack, from)
+    while let Some(groups) = pattern.captures_from(haystack, from)
         && let Some(Some(found)) = groups.first()
     {
         if found.is_empty() && first.is_some() && found.start == copied {
@@ -189,6 +196,9 @@ fn replace(
         let captures = Captures::of_pattern(pattern, haystack, &groups);
         replaced.extend(haystack.get(copied..found.start).unwrap_or_default());
         replaced.extend(replacement.fill(request, &captures));
+        if replaced.len() > max_bytes {
+            return Err(Violation::TooLong);
+        }
         copied = found.end;
         from = if found.is_empty() { found.end.saturating_add(1) } else { found.end };
         first.get_or_insert(captures);
@@ -197,7 +207,7 @@ fn replace(
         }
     }
     replaced.extend(haystack.get(copied..).unwrap_or_default());
-    Some((replaced, first?))
+    Ok(first.map(|captures| (replaced, captures)))
 }
 
 #[cfg(test)]
@@ -209,7 +219,8 @@ mod tests {
         let rewrite = PathRewrite::compile(&config, &[], 2048).unwrap();
         let request = Request::detached(&[("x-a", b"A")]);
         let path = path.as_bytes();
-        let produced = rewrite.apply(path, query.map(str::as_bytes), &request, &Captures::default(), 8192)?;
+        let query = query.map(str::as_bytes);
+        let produced = rewrite.apply(path, query, &request, &Captures::default(), 8192).unwrap()?;
         let query = produced.query.map(|query| [b"?", query.as_slice()].concat()).unwrap_or_default();
         Some(String::from_utf8([produced.path, query].concat()).unwrap())
     }
@@ -285,10 +296,12 @@ mod tests {
             target: Target::Path,
         };
         let rewrite = PathRewrite::regex(&config, 2048).unwrap();
-        let path = [b'a'; 10_000];
-        let produced =
-            rewrite.apply(&path, None, &Request::detached(&[]), &Captures::default(), 8192).unwrap();
-        assert!(produced.path.len() < 20_000, "{}", produced.path.len());
+        let apply = |path: &[u8]| {
+            let request = Request::detached(&[]);
+            rewrite.apply(path, None, &request, &Captures::default(), 8192)
+        };
+        assert_eq!(apply(&[b'a'; 10_000]), Err(Violation::TooLong));
+        assert_eq!(apply(&[b'a'; 81]).map(|produced| produced.unwrap().path.len()), Ok(8100));
     }
 
     #[test]

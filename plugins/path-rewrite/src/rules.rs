@@ -6,13 +6,15 @@ use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::header_ops::{FilledEdits, HeaderEdits};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::hostcalls::Bytes;
-use plugin_kit::matching::{Captures, Condition, Spellings};
+use plugin_kit::matching::{
+    Ambiguities, Ambiguity, Captures, Condition, Spellings, below, toggle_trailing_slash,
+};
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
 
 use crate::config::{Config, OnViolation, Respond, Rule, Safety, Then};
-use crate::index::{Index, Key};
+use crate::index::{Entry, Index, Key};
 use crate::query::{QueryEdits, merge};
 use crate::redirect::{Redirection, is_authority};
 use crate::reverse::{Hosts, Reversal};
@@ -27,6 +29,10 @@ const MAX_CHAIN: usize = 10;
 pub struct Rules {
     rules: Vec<CompiledRule>,
     index: Index,
+    /// The conditions of the rules that reject requests: a path that one of them matches in another spelling is ambiguous.
+    rejecting: Vec<Condition>,
+    /// Whether some rule has a condition on the path.
+    reads_path: bool,
     unmatched_request: HeaderEdits,
     unmatched_response: HeaderEdits,
     safety: Safety,
@@ -35,6 +41,10 @@ pub struct Rules {
 #[derive(Debug)]
 struct CompiledRule {
     condition: Condition,
+    /// Whether the rule responds with an error, and so must hold however a server reads the request.
+    rejects: bool,
+    /// Whether the condition depends on path, host or method.
+    reads_target: bool,
     /// Whether anything uses what the path is caught into.
     uses_captures: bool,
     action: Action,
@@ -86,6 +96,16 @@ pub struct Decision {
     pub reversals: Vec<(Rc<Reversal>, Hosts)>,
     /// What each rule did; none at all means that no rule matched.
     pub effects: Vec<(usize, Effect)>,
+    /// Why servers may read the request differently, where a rule depended on it.
+    pub ambiguity: Option<Ambiguity>,
+}
+
+/// The result of a rule that matched.
+enum Applied {
+    /// Its effect, if it has one to count.
+    Effect(Option<Effect>),
+    /// A redirect to the current URL: the rules after it are evaluated as if it were not there.
+    Nothing,
 }
 
 impl Rules {
@@ -104,9 +124,11 @@ impl Rules {
         }
         let none: [&str; 0] = [];
         let unmatched = &config.default;
-        let keys: Vec<Vec<Key>> = rules.iter().map(CompiledRule::keys).collect();
+        let entries: Vec<Entry> = rules.iter().map(CompiledRule::entry).collect();
         Ok(Self {
-            index: Index::new(&keys),
+            index: Index::new(&entries),
+            rejecting: rules.iter().filter(|rule| rule.rejects).map(|rule| rule.condition.clone()).collect(),
+            reads_path: rules.iter().any(|rule| rule.condition.reads_path() || rule.prefix().is_some()),
             rules,
             unmatched_request: unmatched.request_headers.compile(&none).at("requestHeaders").at("default")?,
             unmatched_response: unmatched
@@ -122,18 +144,25 @@ impl Rules {
     pub fn decide(&self, request: &Request) -> Decision {
         let mut decision = Decision::default();
         let mut state = State { path: None, query: None };
-        let mut meant = self.index.rules(|| request.path());
-        let mut next = meant.next(0);
+        let mut ambiguities = Ambiguities::new(request, &self.rejecting, self.reads_path);
+        let mut candidates = self.index.rules(|| request.path(), || ambiguities.of_path().is_some());
+        let mut next = candidates.next(0);
+        let mut chained = 0_usize;
         while let Some(index) = next
             && let Some(rule) = self.rules.get(index)
         {
             let after = index.saturating_add(1);
-            next = meant.next(after);
-            let Some(captures) = rule.matches(request, state.path.as_deref()) else { continue };
+            next = candidates.next(after);
+            let Some(captures) = rule.matches(request, state.path.as_deref(), &ambiguities) else { continue };
             decision.effects.push((index, Effect::Matched));
+            let mut then = rule.then;
+            chained = chained.saturating_add(1);
             match rule.apply(request, captures, &mut state, &self.safety, &mut decision) {
-                Ok(None) => {}
-                Ok(Some(effect)) => decision.effects.push((index, effect)),
+                Ok(Applied::Nothing) => {
+                    then = Then::Continue;
+                    chained = chained.saturating_sub(1);
+                }
+                Ok(Applied::Effect(effect)) => decision.effects.extend(effect.map(|effect| (index, effect))),
                 Err(violation) => {
                     decision.effects.push((index, Effect::Rejected(violation)));
                     if let OnViolation::Status(status) = self.safety.on_violation {
@@ -142,15 +171,17 @@ impl Rules {
                     }
                 }
             }
-            let matched = decision.effects.iter().filter(|(_, effect)| *effect == Effect::Matched).count();
-            if decision.reply.is_some() || rule.then == Then::Stop || matched >= MAX_CHAIN {
+            if decision.reply.is_some() || then == Then::Stop || chained >= MAX_CHAIN {
                 break;
             }
             if let Some(path) = &state.path {
-                meant = self.index.rules(|| path);
-                next = meant.next(after);
+                decision.ambiguity = decision.ambiguity.or(ambiguities.found());
+                ambiguities = ambiguities.with_path(path);
+                candidates = self.index.rules(|| path, || ambiguities.of_path().is_some());
+                next = candidates.next(after);
             }
         }
+        decision.ambiguity = decision.ambiguity.or(ambiguities.found());
         if decision.effects.is_empty() {
             let none = Captures::default();
             decision.request_headers = self.unmatched_request.fill(request, &none);
@@ -192,7 +223,10 @@ impl CompiledRule {
         if given.len() > 1 {
             return Err(ConfigError::new(format!("{} exclude each other", given.join(" and "))));
         }
-        let condition = rule.matches.compile_with(max_regex_bytes, Spellings::Ignored).at("match")?;
+        check_fields(rule)?;
+        let rejects = rule.respond.as_ref().is_some_and(|respond| respond.status >= 400);
+        let spellings = if rejects { Spellings::Checked } else { Spellings::Ignored };
+        let condition = rule.matches.compile_with(max_regex_bytes, spellings).at("match")?;
         let caught = condition.capture_names();
         let action = match (&rule.rewrite, &rule.redirect, &rule.respond) {
             (Some(rewrite), _, _) => {
@@ -204,10 +238,6 @@ impl CompiledRule {
             (_, _, Some(respond)) => compile_respond(respond, &caught).at("respond")?,
             (None, None, None) => Action::Nothing,
         };
-        if rule.reverse.is_some() && !matches!(action, Action::Rewrite(_) | Action::Nothing) {
-            return Err(ConfigError::new("there is nothing to undo: the upstream is not asked"))
-                .at("reverse");
-        }
         let rewrite = match &action {
             Action::Rewrite(rewrite) => Some(rewrite),
             _ => None,
@@ -216,6 +246,8 @@ impl CompiledRule {
         let own = rewrite.map(PathRewrite::names).unwrap_or_default();
         let caught = if own.is_empty() { caught } else { own };
         Ok(Self {
+            rejects,
+            reads_target: condition.reads_target(),
             uses_captures: !caught.is_empty(),
             host: match &rule.host {
                 Some(host) => Some(Template::new(host, &caught, Syntax::Plain).at("host")?),
@@ -236,28 +268,54 @@ impl CompiledRule {
         })
     }
 
-    /// What the path must be for the rule to be meant, one of these; none at all: anything may do.
-    fn keys(&self) -> Vec<Key<'_>> {
-        if let Action::Rewrite(PathRewrite::Prefix { from, .. }) = &self.action
-            && !from.is_empty()
-        {
-            return vec![Key::Prefix(from)];
-        }
-        let keys = self.condition.paths().iter().map(Key::of).collect::<Option<_>>();
-        keys.unwrap_or_default()
+    fn entry(&self) -> Entry<'_> {
+        let keys = match self.prefix() {
+            Some(prefix) => vec![Key::Prefix(prefix)],
+            None => self.condition.paths().iter().map(Key::of).collect::<Option<_>>().unwrap_or_default(),
+        };
+        Entry { keys, rejects: self.rejects }
     }
 
-    /// What the path was caught into, if the rule is meant.
-    fn matches(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
-        if let Action::Rewrite(rewrite) = &self.action
-            && !rewrite.applies_to(path.unwrap_or_else(|| request.path()))
+    /// The prefix of `rewrite.prefix.from`, which is a condition too.
+    fn prefix(&self) -> Option<&[u8]> {
+        match &self.action {
+            Action::Rewrite(rewrite) => rewrite.condition(),
+            _ => None,
+        }
+    }
+
+    /// The captures of the path, if the rule applies. Where path or host are ambiguous, a rule that rejects requests
+    /// applies if some server may read the request so, and any other rule only if every server does.
+    fn matches(&self, request: &Request, path: Option<&[u8]>, ambiguities: &Ambiguities) -> Option<Captures> {
+        if self.rejects {
+            let applies =
+                self.condition.matches_some_reading(ambiguities) || self.matches_other_slash(request, path);
+            return applies.then(|| self.capture(request, path).unwrap_or_default());
+        }
+        if let Some(prefix) = self.prefix()
+            && (below(path.unwrap_or_else(|| request.path()), prefix).is_none()
+                || ambiguities.of_path().is_some())
         {
             return None;
         }
+        let captures = self.capture(request, path)?;
+        (!self.reads_target || self.condition.matches_every_reading(ambiguities)).then_some(captures)
+    }
+
+    fn capture(&self, request: &Request, path: Option<&[u8]>) -> Option<Captures> {
         if self.uses_captures {
             return self.condition.capture(request, path);
         }
         self.condition.matches_path(request, path).then(Captures::default)
+    }
+
+    /// Whether the condition holds for the path with, or without, a trailing slash: many servers route both alike.
+    fn matches_other_slash(&self, request: &Request, path: Option<&[u8]>) -> bool {
+        if !self.condition.minds_trailing_slash() {
+            return false;
+        }
+        let path = path.unwrap_or_else(|| request.path());
+        path.starts_with(b"/") && self.condition.matches_path(request, Some(&toggle_trailing_slash(path)))
     }
 
     fn apply(
@@ -267,42 +325,48 @@ impl CompiledRule {
         state: &mut State,
         safety: &Safety,
         decision: &mut Decision,
-    ) -> Result<Option<Effect>, Violation> {
+    ) -> Result<Applied, Violation> {
         let path = state.path.as_deref().unwrap_or_else(|| request.path());
         let query = match &state.query {
             Some(query) => query.as_deref(),
             None => request.query(),
         };
+        // The target of `CONNECT` and of `OPTIONS *` is not a path: it stays as it is, and so does its host.
+        let has_path = path.starts_with(b"/");
         let mut new_path = None;
         let mut new_query = None;
-        // `OPTIONS *` and `CONNECT` have no path to change.
-        if path.starts_with(b"/")
-            && let Action::Rewrite(rewrite) = &self.action
-            && let Some(produced) = rewrite.apply(path, query, request, &captures, safety.max_path_bytes)
-        {
-            new_path = Some(safety.path(&produced.path)?);
-            if let Some(own) = produced.captures {
-                captures = own;
+        if let Action::Rewrite(rewrite) = &self.action {
+            let produced = match rewrite {
+                _ if !has_path => None,
+                rewrite => rewrite.apply(path, query, request, &captures, safety.max_path_bytes)?,
+            };
+            if let PathRewrite::Regex { .. } = rewrite {
+                captures =
+                    produced.as_ref().and_then(|produced| produced.captures.clone()).unwrap_or_default();
             }
-            if let Some(written) = &produced.query {
-                let written = safety.bytes(written)?;
-                let kept = if produced.has_request_query { None } else { query };
-                new_query = Some(merge(Some(&written), kept));
-            } else if produced.has_request_query {
-                new_query = Some(None);
+            if let Some(produced) = &produced {
+                new_path = Some(safety.path(&produced.path)?);
+                if let Some(written) = &produced.query {
+                    let written = safety.bytes(written)?;
+                    let kept = if produced.has_request_query { None } else { query };
+                    new_query = Some(merge(Some(&written), kept));
+                } else if produced.has_request_query {
+                    new_query = Some(None);
+                }
             }
         }
-        if !self.query.is_empty() {
+        if has_path && !self.query.is_empty() {
             let query = new_query.as_ref().map_or(query, Option::as_deref);
             new_query = Some(self.query.apply(query, request, &captures));
         }
         let effect = match &self.action {
             Action::Redirect(redirection) => {
                 let query = new_query.as_ref().map_or(query, Option::as_deref);
-                decision.reply = redirection.reply(request, path, query, &captures, safety)?;
-                // Not a redirect after all: the client is where it would lead.
+                if has_path {
+                    decision.reply = redirection.reply(request, path, query, &captures, safety)?;
+                }
                 if decision.reply.is_none() {
-                    return Ok(None);
+                    return Ok(Applied::Nothing);
                 }
                 Some(Effect::Redirected)
             }
@@ -315,14 +379,12 @@ impl CompiledRule {
                 Some(Effect::Responded)
             }
             Action::Rewrite(_) | Action::Nothing => {
-                let path_and_query = [
-                    new_path.as_deref().unwrap_or(path),
-                    new_query.as_ref().map_or(query, Option::as_deref).unwrap_or_default(),
-                ];
                 if new_path.is_some() || new_query.is_some() {
-                    safety.length(&path_and_query.join(&b'?'))?;
+                    let query = new_query.as_ref().map_or(query, Option::as_deref);
+                    safety.length(new_path.as_deref().unwrap_or(path), query)?;
                 }
-                let authority = self.host.as_ref().map(|host| host.fill(request, &captures));
+                let host = self.host.as_ref().filter(|_| has_path);
+                let authority = host.map(|host| host.fill(request, &captures));
                 if authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
                     return Err(Violation::Host);
                 }
@@ -341,7 +403,7 @@ impl CompiledRule {
         decision.response_headers.extend(self.response_headers.fill(request, &captures));
         state.path = new_path.or(state.path.take());
         state.query = new_query.or(state.query.take());
-        Ok(effect)
+        Ok(Applied::Effect(effect))
     }
 }
 
@@ -355,10 +417,41 @@ fn hosts(reversal: &Reversal, request: &Request, upstream: Option<&Bytes>) -> Ho
     Hosts { scheme: read(":scheme"), upstream: upstream.unwrap_or(&client).clone(), client }
 }
 
+/// Refuses fields that would have no effect.
+fn check_fields(rule: &Rule) -> Result<(), ConfigError> {
+    let no_effect = |field: &str, message: &str| Err(ConfigError::new(message)).at(field);
+    if rule.redirect.is_some() && rule.host.is_some() {
+        return no_effect("host", "has no effect with redirect; set redirect.host");
+    }
+    let action = match (&rule.redirect, &rule.respond) {
+        (Some(_), _) => "redirect",
+        (_, Some(_)) => "respond",
+        (None, None) => return Ok(()),
+    };
+    let message = format!("has no effect with {action}: the request is not forwarded");
+    if rule.host.is_some() {
+        return no_effect("host", &message);
+    }
+    if rule.respond.is_some() && !rule.query.is_empty() {
+        return no_effect("query", &message);
+    }
+    if !rule.request_headers.is_empty() {
+        return no_effect("requestHeaders", &message);
+    }
+    if rule.reverse.is_some() {
+        return no_effect("reverse", &message);
+    }
+    Ok(())
+}
+
 fn compile_respond(respond: &Respond, captures: &[String]) -> Result<Action, ConfigError> {
     if !(200..=599).contains(&respond.status) {
         return Err(ConfigError::new(format!("must be from 200 to 599, not {}", respond.status)))
             .at("status");
+    }
+    if matches!(respond.status, 204 | 205 | 304) && !respond.body.is_empty() {
+        let message = format!("must be empty: a response with status {} has no content", respond.status);
+        return Err(ConfigError::new(message)).at("body");
     }
     let headers = respond.headers.iter().map(|(name, value)| {
         let header = HeaderName::writable(name).at(name).at("headers")?;
@@ -438,8 +531,8 @@ mod tests {
         /// The index leaves out only rules that would not match.
         #[test]
         fn with_the_index_the_same_rules_match_as_without(
-            kinds in proptest::collection::vec((0..7_usize, "(/[ab]{1,2}){1,3}", proptest::bool::ANY), 8..24),
-            paths in proptest::collection::vec("(/[ab]{0,2}){1,4}|[*]?", 8),
+            kinds in proptest::collection::vec((0..10_usize, "(/[ab]{1,2}){1,3}", proptest::bool::ANY), 8..24),
+            paths in proptest::collection::vec("(/([abA]|%61){0,2}){1,4}|[*]?", 8),
         ) {
             let rule = |(number, (kind, path, goes_on)): (usize, &(usize, String, bool))| {
                 let matched = match kind {
@@ -449,6 +542,9 @@ mod tests {
                     3 => serde_json::json!({"paths": [{"regex": format!("{path}$")}]}),
                     4 => serde_json::json!({"paths": [{"stringPrefix": path}]}),
                     5 => serde_json::json!({"paths": [{"template": format!("{path}/{{x}}")}]}),
+                    7 => serde_json::json!({"paths": [{"exact": path}]}),
+                    8 => serde_json::json!({"paths": [{"prefix": path}, {"exact": "/b/"}]}),
+                    9 => serde_json::json!({"paths": [{"regex": format!("^{path}$")}]}),
                     _ => serde_json::json!({}),
                 };
                 let rewrite = match kind % 3 {
@@ -457,17 +553,23 @@ mod tests {
                     _ => serde_json::json!({"regex": {"pattern": "/a$", "replacement": "/b"}}),
                 };
                 let then = if *goes_on { "continue" } else { "stop" };
-                serde_json::json!({"name": format!("r{number}"), "match": matched, "rewrite": rewrite, "then": then})
+                let mut rule = serde_json::json!({"name": format!("r{number}"), "match": matched, "then": then});
+                match kind {
+                    7.. => rule["respond"] = serde_json::json!({"status": 403}),
+                    _ => rule["rewrite"] = rewrite,
+                }
+                rule
             };
             let rules: Vec<_> = kinds.iter().enumerate().map(rule).collect();
             let config = serde_json::json!({ "rules": rules }).to_string();
             let indexed = compile(&config);
-            let none = vec![Vec::new(); indexed.rules.len()];
+            let none: Vec<Entry> = indexed.rules.iter().map(|_| Entry::default()).collect();
             let scanned = Rules { index: Index::new(&none), ..compile(&config) };
             for path in &paths {
                 let (indexed, scanned) = (indexed.decide(&request(path)), scanned.decide(&request(path)));
                 assert_eq!(indexed.effects, scanned.effects, "{path} {config}");
                 assert_eq!(indexed.target, scanned.target, "{path} {config}");
+                assert_eq!(indexed.reply, scanned.reply, "{path} {config}");
             }
         }
     }
@@ -510,7 +612,7 @@ mod tests {
 
     #[test]
     fn a_result_that_is_not_safe_is_refused_or_dropped() {
-        let rule = r#"{"name":"r","rewrite":{"prefix":{"from":"/api","to":"/"}}}"#;
+        let rule = r#"{"name":"r","rewrite":{"regex":{"pattern":"^/api","replacement":""}}}"#;
         let config = format!(r#"{{"rules":[{rule}]}}"#);
         let decision = decide(&config, "/api/..%2f..");
         assert_eq!(decision.reply, Some(Reply::new(400).details("path_rewrite_dot_segment")));
@@ -522,9 +624,74 @@ mod tests {
 
     #[test]
     fn a_request_without_a_path_is_not_rewritten() {
-        let config = r#"{"rules":[{"name":"r","rewrite":{"full":"/x"}}]}"#;
-        assert_eq!(target(config, "*"), None);
-        assert_eq!(target(config, ""), None);
+        let config =
+            r#"{"rules":[{"name":"r","rewrite":{"full":"/x"},"host":"a.b","query":{"set":{"src":"gw"}}}]}"#;
+        for path in ["*", ""] {
+            let decision = decide(config, path);
+            assert_eq!((decision.target, decision.authority), (None, None), "{path}");
+            assert_eq!(decision.effects, [(0, Effect::Matched)], "{path}");
+        }
+        let redirect = r#"{"rules":[{"name":"r","redirect":{"status":301,"scheme":"http"}}]}"#;
+        assert_eq!(decide(redirect, "*").reply, None);
+    }
+
+    #[test]
+    fn a_request_without_a_path_is_not_ambiguous() {
+        let config =
+            r#"{"rules":[{"name":"r","match":{"paths":[{"prefix":"/admin"}]},"respond":{"status":403}}]}"#;
+        for (target, is_rejected) in [("", false), ("*", false), ("http://h/admin", true), ("admin", true)] {
+            assert_eq!(decide(config, target).reply.is_some(), is_rejected, "{target}");
+        }
+    }
+
+    #[test]
+    fn captures_of_a_regex_that_does_not_match_are_empty() {
+        let config = r#"{"rules":[{"name":"r","match":{"paths":[{"regex":"^/(secret)/(.*)$"}]},
+            "rewrite":{"regex":{"pattern":"^/v([0-9])/(.*)$","replacement":"/$2"}},
+            "host":"h${1}.internal","query":{"set":{"v":"${1}"}}}]}"#;
+        let decision = decide(config, "/secret/x");
+        assert_eq!(decision.authority.unwrap(), b"h.internal");
+        assert_eq!(decision.target.unwrap(), b"/secret/x?v=");
+    }
+
+    #[test]
+    fn a_target_may_be_as_long_as_allowed_and_no_longer() {
+        for (rewrite, from, expected) in [
+            (r#""rewrite":{"full":"/1234567"}"#, "/", Ok("/1234567")),
+            (r#""rewrite":{"full":"/12345678"}"#, "/", Err(())),
+            (r#""rewrite":{"full":"/12345"}"#, "/?a", Ok("/12345?a")),
+            (r#""rewrite":{"full":"/123456"}"#, "/?a", Err(())),
+            (r#""query":{"set":{"a":"1"}}"#, "/12", Ok("/12?a=1")),
+            (r#""query":{"set":{"a":"1"}}"#, "/1234", Err(())),
+            (r#""redirect":{"status":301,"path":"/1234567"}"#, "/", Ok("/1234567")),
+            (r#""redirect":{"status":301,"path":"/123456"}"#, "/?a", Err(())),
+        ] {
+            let config = format!(r#"{{"rules":[{{"name":"r",{rewrite}}}],"safety":{{"maxPathBytes":8}}}}"#);
+            let decision = decide(&config, from);
+            let too_long = Reply::new(400).details("path_rewrite_too_long");
+            let redirect = |to: &str| Reply::new(301).details("path_rewrite_redirect").header("location", to);
+            match (expected, decision.target) {
+                (Ok(to), Some(target)) => assert_eq!(target, to.as_bytes(), "{rewrite} {from}"),
+                (Ok(to), None) => assert_eq!(decision.reply, Some(redirect(to)), "{rewrite} {from}"),
+                (Err(()), _) => assert_eq!(decision.reply, Some(too_long), "{rewrite} {from}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_is_cut_is_refused_though_its_result_would_be_short() {
+        let config = r#"{"rules":[{"name":"r","rewrite":{"regex":{"pattern":"a","replacement":"//////////"}}}],
+            "safety":{"maxPathBytes":30}}"#;
+        assert_eq!(target(config, "/aa").as_deref(), Some("/"));
+        assert_eq!(decide(config, "/aaab").reply, Some(Reply::new(400).details("path_rewrite_too_long")));
+    }
+
+    #[test]
+    fn a_redirect_to_the_current_url_leaves_the_request_to_the_next_rule() {
+        let config = r#"{"rules":[{"name":"a","redirect":{"status":301,"path":"/a"}},
+            {"name":"b","rewrite":{"full":"/b"}}]}"#;
+        assert_eq!(target(config, "/a").as_deref(), Some("/b"));
+        assert!(decide(config, "/c").reply.is_some());
     }
 
     #[test]

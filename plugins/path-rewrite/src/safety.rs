@@ -88,8 +88,9 @@ impl Safety {
     }
 
     /// Checks the length of path and query together.
-    pub fn length(&self, target: &[u8]) -> Result<(), Violation> {
-        if target.len() > self.max_path_bytes { Err(Violation::TooLong) } else { Ok(()) }
+    pub fn length(&self, path: &[u8], query: Option<&[u8]>) -> Result<(), Violation> {
+        let query = query.map_or(0, |query| query.len().saturating_add(1));
+        if path.len().saturating_add(query) > self.max_path_bytes { Err(Violation::TooLong) } else { Ok(()) }
     }
 }
 
@@ -214,7 +215,15 @@ mod tests {
         let bytes = Safety { unsafe_bytes: UnsafeBytes::Reject, ..default() };
         assert_eq!(path(&bytes, "/a b"), Err(Violation::UnsafeByte));
         let short = Safety { max_path_bytes: 3, ..default() };
-        assert_eq!((short.length(b"/ab"), short.length(b"/abc")), (Ok(()), Err(Violation::TooLong)));
+        for (path, query, expected) in [
+            ("/ab", None, Ok(())),
+            ("/abc", None, Err(Violation::TooLong)),
+            ("/a", Some(""), Ok(())),
+            ("/", Some("a"), Ok(())),
+            ("/a", Some("a"), Err(Violation::TooLong)),
+        ] {
+            assert_eq!(short.length(path.as_bytes(), query.map(str::as_bytes)), expected, "{path} {query:?}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl TraceIds {
         Ok(Self { header, echo: config.echo, generate: config.generate })
     }
 
-    /// Decides; `make` makes an id, and may fail.
+    /// Decides about all lines of the header, joined by commas; `make` makes an id, and may fail.
     pub fn decide(&self, sent: Option<&[u8]>, make: impl FnOnce(Generate) -> Option<String>) -> Traced {
         match sent {
             Some(id) if is_valid(id) => Traced::Kept(id.to_vec()),
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_invalid_id_is_replaced_or_removed() {
-        for id in [&b""[..], b"a b", b"a,b", b"\xff", b"a\"", &[b'a'; 129]] {
+        for id in [&b""[..], b"a b", b"a,b", b"a,a", b"\xff", b"a\"", &[b'a'; 129]] {
             assert_eq!(decide(Some(id), Generate::Uuid), Traced::Made(b"new".to_vec()));
             assert_eq!(decide(Some(id), Generate::None), Traced::Removed);
         }

@@ -106,7 +106,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#"{"rules": [{"name": "a", "responseHeaders": {"set": {"x-a": "${header:x|upper}"}}}]}"#,
-        "rules[0].responseHeaders.set.x-a: \"upper\" is not a filter; there is default:TEXT",
+        "rules[0].responseHeaders.set.x-a: \"upper\" is not a filter; known are default:TEXT and raw",
     ),
     (
         r#"{"rules": [{"name": "a", "query": {"set": {"x": "$"}}}]}"#,
@@ -118,7 +118,43 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#"{"rules": [{"name": "a", "respond": {"status": 200}, "reverse": {}}]}"#,
-        "rules[0].reverse: there is nothing to undo: the upstream is not asked",
+        "rules[0].reverse: has no effect with respond: the request is not forwarded",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "redirect": {"status": 301, "path": "/"}, "host": "b"}]}"#,
+        "rules[0].host: has no effect with redirect; set redirect.host",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 200}, "host": "b"}]}"#,
+        "rules[0].host: has no effect with respond: the request is not forwarded",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 200}, "query": {"remove": ["b"]}}]}"#,
+        "rules[0].query: has no effect with respond: the request is not forwarded",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "redirect": {"status": 301}, "requestHeaders": {"set": {"x-a": "1"}}}]}"#,
+        "rules[0].requestHeaders: has no effect with redirect: the request is not forwarded",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 204, "body": "b"}}]}"#,
+        "rules[0].respond.body: must be empty: a response with status 204 has no content",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 205, "body": "b"}}]}"#,
+        "rules[0].respond.body: must be empty: a response with status 205 has no content",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 304, "body": "b"}}]}"#,
+        "rules[0].respond.body: must be empty: a response with status 304 has no content",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "respond": {"status": 101}}]}"#,
+        "rules[0].respond.status: must be from 200 to 599, not 101",
+    ),
+    (
+        r#"{"rules": [{"name": "a", "rewrite": {"prefix": {"from": "/", "to": "/b"}}, "reverse": {"cookieDomain": {"from": ".", "to": "b"}}}]}"#,
+        "rules[0].reverse.cookieDomain.from: \".\" is not a domain",
     ),
     (
         r#"{"default": {"requestHeaders": {"remove": [":path"]}}}"#,

@@ -29,7 +29,7 @@ impl Replies {
     pub fn compile(response: &config::Response, rls: Option<&config::Rls>) -> Result<Self, ConfigError> {
         let header = |(name, value): (&str, &str)| {
             if !is_clean(value.as_bytes()) {
-                return Err(ConfigError::new("must not have a CR, LF or NUL")).at(name);
+                return Err(ConfigError::new("must not contain control characters")).at(name);
             }
             Ok((HeaderName::writable(name).at(name)?, value.as_bytes().to_vec()))
         };

@@ -175,7 +175,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#"{"maxRequests": 1, "response": {"headers": {"x-a": "1\r\n"}}}"#,
-        "response.headers.x-a: must not have a CR, LF or NUL",
+        "response.headers.x-a: must not contain control characters",
     ),
     (
         r#"{"maxRequests": 1, "response": {"rateLimitHeaders": "draft03"}}"#,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::{At, ConfigError, Table};
 use crate::headers::{HeaderName, Headers};
-use crate::hostcalls::Bytes;
+use crate::hostcalls::{Bytes, HostResult};
 use crate::matching::Captures;
 use crate::request::Request;
 use crate::template::{Syntax, Template};
@@ -65,6 +65,17 @@ enum Edit<V> {
 }
 
 impl HeaderOps {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { remove, rename, copy, set, set_if_absent, add } = self;
+        let tables = [set, set_if_absent, add];
+        remove.is_empty()
+            && rename.is_empty()
+            && copy.is_empty()
+            && tables.iter().all(|table| table.is_empty())
+    }
+
     /// Compiles the operations; the templates may use the captures of these names.
     ///
     /// # Errors
@@ -142,39 +153,49 @@ impl FilledEdits {
     }
 
     /// Writes to a header map. A value that cannot be written leaves its header absent, never the client's own in place.
-    pub fn apply(&self, headers: Headers) {
-        for edit in &self.edits {
-            let _ = match edit {
-                Edit::Remove(name) => headers.remove(name.as_str()),
-                Edit::Rename { from, to } => {
-                    move_lines(headers, from, to);
-                    headers.remove(from.as_str())
-                }
-                Edit::Copy { from, to } => {
-                    move_lines(headers, from, to);
-                    Ok(())
-                }
-                Edit::Set(name, value) => {
-                    headers.set(name.as_str(), value).or_else(|_| headers.remove(name.as_str()))
-                }
-                Edit::SetIfAbsent(name, _) if headers.get(name.as_str()).is_some() => Ok(()),
-                Edit::SetIfAbsent(name, value) | Edit::Add(name, value) => headers.add(name.as_str(), value),
-            };
+    ///
+    /// # Errors
+    /// The first refusal of the host to remove a header. The other operations are done all the same.
+    pub fn apply(&self, headers: Headers) -> HostResult<()> {
+        self.edits.iter().map(|edit| edit.apply(headers)).fold(Ok(()), HostResult::and)
+    }
+}
+
+impl Edit<Bytes> {
+    /// Fails where a line stays that was to go; a line that could not be added is only missing.
+    fn apply(&self, headers: Headers) -> HostResult<()> {
+        match self {
+            Self::Remove(name) => headers.remove(name.as_str()),
+            Self::Rename { from, to } if from == to => Ok(()),
+            Self::Rename { from, to } => {
+                copy_lines(headers, from, to)?;
+                headers.remove(from.as_str())
+            }
+            Self::Copy { from, to } => copy_lines(headers, from, to),
+            Self::Set(name, value) => {
+                headers.set(name.as_str(), value).or_else(|_| headers.remove(name.as_str()))
+            }
+            Self::SetIfAbsent(name, _) if headers.get(name.as_str()).is_some() => Ok(()),
+            Self::SetIfAbsent(name, value) | Self::Add(name, value) => {
+                let _ = headers.add(name.as_str(), value);
+                Ok(())
+            }
         }
     }
 }
 
-/// Writes the lines of one name under another, in place of what was there.
-fn move_lines(headers: Headers, from: &HeaderName, to: &HeaderName) {
+/// Writes the lines of one name under another, in place of the lines there.
+fn copy_lines(headers: Headers, from: &HeaderName, to: &HeaderName) -> HostResult<()> {
     if from == to || headers.get(from.as_str()).is_none() {
-        return;
+        return Ok(());
     }
-    let _ = headers.remove(to.as_str());
+    headers.remove(to.as_str())?;
     for (name, value) in headers.pairs().iter() {
-        if name == from.as_str().as_bytes() {
+        if name == headers.listed(from.as_str()).as_bytes() {
             let _ = headers.add(to.as_str(), value);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

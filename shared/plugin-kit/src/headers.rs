@@ -46,7 +46,7 @@ impl Headers {
     /// Makes `value` the only line of a header.
     ///
     /// # Errors
-    /// [`HostError::BadArgument`] for a value with CR, LF or NUL, and out of phase.
+    /// [`HostError::BadArgument`] for a value with a control character, and out of phase.
     pub fn set(self, name: &str, value: &[u8]) -> HostResult<()> {
         self.write(name, value, hostcalls::set_header)
     }
@@ -54,7 +54,7 @@ impl Headers {
     /// Adds one more line.
     ///
     /// # Errors
-    /// [`HostError::BadArgument`] for a value with CR, LF or NUL, and out of phase.
+    /// [`HostError::BadArgument`] for a value with a control character, and out of phase.
     pub fn add(self, name: &str, value: &[u8]) -> HostResult<()> {
         self.write(name, value, hostcalls::add_header)
     }
@@ -65,6 +65,11 @@ impl Headers {
     /// [`HostError::BadArgument`] out of phase.
     pub fn remove(self, name: &str) -> HostResult<()> {
         hostcalls::remove_header(self.0, name)
+    }
+
+    /// The name under which [`Headers::pairs`] lists a header: Envoy keeps a request's `host` as `:authority`.
+    pub(crate) fn listed(self, name: &str) -> &str {
+        if name == "host" && matches!(self.0, MapType::HttpRequestHeaders) { ":authority" } else { name }
     }
 
     /// Removes every line of headers that a client must not choose.
@@ -84,7 +89,7 @@ impl Headers {
         call: fn(MapType, &str, &[u8]) -> HostResult<()>,
     ) -> HostResult<()> {
         if !is_clean(value) {
-            warn!("header {name} not written: its value has a CR, LF or NUL");
+            warn!("header {name} not written: its value has a control character");
             return Err(HostError::BadArgument);
         }
         call(self.0, name, value)
@@ -140,12 +145,12 @@ impl fmt::Display for HeaderName {
     }
 }
 
-/// Whether a value can be written to a header without becoming two (RFC 9110, section 5.5).
+/// Whether a value has no control character but tabs (RFC 9110, section 5.5), so that it stays one header line.
 ///
-/// Envoy answers 503 for such a value in a request and writes it to the wire in a response.
+/// Envoy answers a request with CR, LF or NUL in a header with 503, and writes those of a response to the wire.
 #[must_use]
 pub fn is_clean(value: &[u8]) -> bool {
-    !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+    value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control())
 }
 
 /// Whether `name` is a token (RFC 9110, section 5.6.2), so that it can name a header or a cookie.
@@ -160,11 +165,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clean_value_has_no_line_end_and_no_nul() {
+    fn a_clean_value_has_no_control_character_but_tabs() {
         for value in [&b""[..], b"a b", b"\xff", "阳明".as_bytes(), b"\t"] {
             assert!(is_clean(value), "{value:?}");
         }
-        for value in [&b"a\r\nset-cookie: x=1"[..], b"a\n", b"\r", b"a\0b"] {
+        for value in [&b"a\r\nset-cookie: x=1"[..], b"a\n", b"\r", b"a\0b", b"a\x01", b"\x1b[2J", b"\x7f"] {
             assert!(!is_clean(value), "{value:?}");
         }
     }

@@ -39,6 +39,26 @@ pub fn encode_into(byte: u8, encoded: &mut Vec<u8>) {
     encoded.extend([b'%', digit(byte >> 4), digit(byte & 0xf)]);
 }
 
+/// Encodes all bytes but the unreserved characters (RFC 3986, section 2.3): the result is one segment of a path, or a
+/// name or value of a query, whatever the bytes.
+#[must_use]
+pub fn encode(raw: &[u8]) -> Vec<u8> {
+    encode_unless(raw, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+/// Encodes all bytes but those that `keeps` is true for.
+pub(crate) fn encode_unless(raw: &[u8], keeps: impl Fn(u8) -> bool) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(raw.len());
+    for &byte in raw {
+        if keeps(byte) {
+            encoded.push(byte);
+        } else {
+            encode_into(byte, &mut encoded);
+        }
+    }
+    encoded
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
@@ -61,6 +81,12 @@ mod tests {
             assert_eq!(decode(raw.as_bytes()), decoded.as_bytes(), "{raw}");
         }
         assert_eq!(*decode(b"%ff"), [0xff]);
+    }
+
+    #[test]
+    fn encodes_all_but_unreserved_characters() {
+        assert_eq!(encode(b"aZ09-._~"), b"aZ09-._~");
+        assert_eq!(encode(b"/?&=+ %;\xff"), b"%2F%3F%26%3D%2B%20%25%3B%FF");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Reply {
         self
     }
 
-    /// One more header line; a value with CR, LF or NUL is left out when the reply is sent.
+    /// One more header line; a value with a control character is left out when the reply is sent.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

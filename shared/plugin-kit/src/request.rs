@@ -98,7 +98,7 @@ impl Request {
 
     /// The first line of a header. `host` is `:authority` in every look-up: Envoy lists it under that name only.
     pub fn header(&self, name: &str) -> Option<Rc<[u8]>> {
-        let name = listed(name);
+        let name = REQUEST.listed(name);
         if let Some(pairs) = self.pairs.get() {
             return pairs.iter().find(|(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value.into());
         }
@@ -112,7 +112,7 @@ impl Request {
 
     /// Every line of a header joined by commas, as lists are (RFC 9110, section 5.3), for one hostcall.
     pub fn joined_header(&self, name: &str) -> Option<Bytes> {
-        let name = listed(name);
+        let name = REQUEST.listed(name);
         if self.pairs.get().is_none() {
             return self.property(&["request", "headers", name]);
         }
@@ -134,7 +134,7 @@ impl Request {
 
     /// Every line of a header, in order.
     pub fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let name = listed(name);
+        let name = REQUEST.listed(name);
         self.all_headers().iter().filter(move |(seen, _)| *seen == name.as_bytes()).map(|(_, value)| value)
     }
 
@@ -189,11 +189,6 @@ impl Request {
         }
         REQUEST.get(pseudo).unwrap_or_default()
     }
-}
-
-/// The name under which the header map lists a header.
-fn listed(name: &str) -> &str {
-    if name == "host" { ":authority" } else { name }
 }
 
 /// Cuts port and trailing dot off an authority and lower-cases it; `[::1]:80` gives `[::1]`.

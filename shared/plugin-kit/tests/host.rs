@@ -59,11 +59,46 @@ fn a_value_that_would_split_a_header_is_not_written() {
         }
         let ops: HeaderOps = config::parse(br#"{"set": {"x-a": "${query:q|default:x}"}}"#).unwrap();
         let evil = View::detached(&[(":path", b"/?q=%0d%0a")]);
-        ops.compile::<&str>(&[]).unwrap().fill(&evil, &Captures::default()).apply(REQUEST);
+        ops.compile::<&str>(&[]).unwrap().fill(&evil, &Captures::default()).apply(REQUEST).unwrap();
         stream::resume_request();
     });
     assert!(sent.hostcalls().iter().all(|call| !call.starts_with("set x") && !call.starts_with("add")));
     assert_eq!(sent.upstream().unwrap().header("x-a"), None, "the client's own does not stay either");
+}
+
+#[test]
+fn the_host_of_a_request_can_be_copied_to_another_header() {
+    let envoy = Envoy::without_plugin();
+    let sent = envoy.request(Request::get("/").header("x-host", "mine"));
+    sent.within(|| {
+        let ops: HeaderOps = config::parse(br#"{"copy": [{"from": "Host", "to": "x-host"}]}"#).unwrap();
+        let request = View::current(ClientIp::default());
+        ops.compile::<&str>(&[]).unwrap().fill(&request, &Captures::default()).apply(REQUEST).unwrap();
+        stream::resume_request();
+    });
+    let upstream = sent.upstream().unwrap();
+    assert_eq!(upstream.header("x-host"), Some(&b"shop.example.com"[..]));
+    assert_eq!(upstream.authority, "shop.example.com");
+}
+
+#[test]
+fn an_operation_reports_a_header_that_the_host_keeps() {
+    for ops in [
+        r#"{"remove": ["x-a"]}"#,
+        r#"{"rename": [{"from": "x-a", "to": "x-b"}]}"#,
+        r#"{"copy": [{"from": "x-b", "to": "x-a"}]}"#,
+        r#"{"set": {"x-a": "${query:q}"}}"#,
+    ] {
+        let envoy = Envoy::without_plugin();
+        let sent = envoy.request(Request::get("/?q=%0d").header("x-a", "mine").header("x-b", "mine"));
+        envoy.refuse("remove x-a");
+        sent.within(|| {
+            let request = View::current(ClientIp::default());
+            let ops: HeaderOps = config::parse(ops.as_bytes()).unwrap();
+            let edits = ops.compile::<&str>(&[]).unwrap().fill(&request, &Captures::default());
+            assert_eq!(edits.apply(REQUEST), Err(HostError::InternalFailure), "{ops:?}");
+        });
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ struct Message {
     chunks: Vec<Vec<u8>>,
     trailers: HeaderMap,
     streamed: bool,
+    unfinished: bool,
 }
 
 impl Message {
@@ -20,6 +21,7 @@ impl Message {
             chunks: Vec::new(),
             trailers: HeaderMap::new(kind),
             streamed: false,
+            unfinished: false,
         }
     }
 
@@ -74,6 +76,16 @@ macro_rules! message {
                 self.message.chunks = chunks.into_iter().map(|chunk| chunk.as_ref().to_vec()).collect();
                 self.message.streamed = true;
                 self
+            }
+
+            /// Leaves the body open: more of it comes later, as by [`Stream::send`](crate::Stream::send), or never.
+            pub fn unfinished(mut self) -> Self {
+                self.message.unfinished = true;
+                self
+            }
+
+            pub(crate) const fn is_unfinished(&self) -> bool {
+                self.message.unfinished
             }
 
             /// One more trailer line.

@@ -2,7 +2,7 @@
 
 use plugin_cases::{SeenRequest, SeenResponse};
 
-use crate::host::{LocalReply, properties::joined};
+use crate::host::{LocalReply, Side, properties::joined};
 use crate::message::Response;
 use crate::worker::Worker;
 
@@ -50,6 +50,34 @@ impl Stream {
     /// What the plugin answered itself, as it asked for it; [`Stream::response`] is what came of it.
     pub fn local_reply(&self) -> Option<LocalReply> {
         self.worker.stream(self.id, |stream| stream.local_reply.clone())
+    }
+
+    /// The client sends more of a body that was left open; nothing happens where the request is over.
+    #[track_caller]
+    pub fn send(&self, chunk: impl AsRef<[u8]>) {
+        self.worker.send(self.id, Side::Request, chunk.as_ref(), false);
+        self.worker.check();
+    }
+
+    /// As [`Stream::send`], and ends the body.
+    #[track_caller]
+    pub fn send_last(&self, chunk: impl AsRef<[u8]>) {
+        self.worker.send(self.id, Side::Request, chunk.as_ref(), true);
+        self.worker.check();
+    }
+
+    /// The upstream sends more of a body that was left open; nothing happens where the response is over.
+    #[track_caller]
+    pub fn respond_more(&self, chunk: impl AsRef<[u8]>) {
+        self.worker.send(self.id, Side::Response, chunk.as_ref(), false);
+        self.worker.check();
+    }
+
+    /// As [`Stream::respond_more`], and ends the body.
+    #[track_caller]
+    pub fn respond_last(&self, chunk: impl AsRef<[u8]>) {
+        self.worker.send(self.id, Side::Response, chunk.as_ref(), true);
+        self.worker.check();
     }
 
     /// The upstream answers.

@@ -109,6 +109,12 @@ impl Worker {
         self.run(id, Side::Response);
     }
 
+    /// More of a body that was left open.
+    pub(crate) fn send(&self, id: u32, side: Side, chunk: &[u8], end: bool) {
+        self.flow(id, side, |flow| flow.push(chunk.to_vec(), end));
+        self.run(id, side);
+    }
+
     /// What an access log handler gets of a request that never reached the plugin's filter.
     pub(crate) fn log_only(&self, seen: Option<(Request, Response)>) -> u32 {
         let client = seen.as_ref().and_then(|(request, _)| request.client.clone());
@@ -369,17 +375,25 @@ impl Worker {
 impl StreamState {
     fn begin_request(&mut self, mut request: Request) {
         self.properties.extend(request.properties.drain(..));
+        let unfinished = request.is_unfinished();
         let (headers, chunks, trailers) = request.into_parts();
         let content_type = headers.get("content-type").unwrap_or_default();
         self.is_grpc = content_type == b"application/grpc" || content_type.starts_with(b"application/grpc+");
         self.is_head = headers.get(":method") == Some(b"HEAD");
         self.request = Flow::start(headers, chunks, trailers);
+        if unfinished {
+            self.request.leave_open();
+        }
     }
 
     fn begin_response(&mut self, response: Response) {
+        let unfinished = response.is_unfinished();
         let (headers, chunks, trailers) = response.into_parts();
         self.code = Some(status_of(&headers));
         self.response = Flow::start(headers, chunks, trailers);
+        if unfinished {
+            self.response.leave_open();
+        }
     }
 
     /// A local reply has its end in its last chunk.

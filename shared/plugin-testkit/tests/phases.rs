@@ -40,6 +40,31 @@ fn a_stream_passes_all_callbacks_in_order() {
 }
 
 #[test]
+fn a_body_that_is_left_open_comes_in_pieces() {
+    let envoy = Envoy::start::<Probe>("{}");
+    called();
+    let stream = envoy.request(Request::post("/").chunks(["ab"]).unfinished());
+    stream.send("c");
+    assert!(stream.upstream().is_none());
+    stream.send_last("d");
+    assert_eq!(
+        called(),
+        [
+            "on_http_request_headers 5 false",
+            "on_http_request_body 2 false",
+            "on_http_request_body 1 false",
+            "on_http_request_body 1 false",
+            "on_http_request_body 0 true",
+        ]
+    );
+    assert_eq!(stream.upstream().unwrap().body, b"abcd");
+    stream.respond(Response::new(200).chunks(["x"]).unfinished());
+    stream.respond_more("y");
+    stream.respond_last("z");
+    assert_eq!(stream.response().body, b"xyz");
+}
+
+#[test]
 fn only_the_callbacks_that_a_plugin_declares_are_called() {
     let envoy = Envoy::start::<Narrow>("{}");
     called();

@@ -26,8 +26,8 @@ const MUTANTS: [Mutant; 4] = [
     Mutant {
         what: "no check for CR and LF",
         file: "shared/plugin-kit/src/headers.rs",
-        right: r"matches!(byte, b'\r' | b'\n' | 0)",
-        wrong: "matches!(byte, 0)",
+        right: r"value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control())",
+        wrong: "!value.contains(&0)",
         package: "plugin-kit",
         caught_by: "a_value_that_would_split_a_header_is_not_written",
     },

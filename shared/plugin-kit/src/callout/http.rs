@@ -31,7 +31,7 @@ impl HttpCall<'_> {
     ///
     /// # Errors
     /// Where the cluster is unknown ([`HostError::BadArgument`]) or has no endpoint ([`HostError::InternalFailure`]),
-    /// or a value has CR, LF or NUL. No callback will follow: decide now, do not pause.
+    /// or a value has a control character. No callback will follow: decide now, do not pause.
     pub fn dispatch(&self) -> HostResult<Token> {
         let mut headers: Vec<(&str, &[u8])> =
             vec![(":method", self.method), (":path", self.path), (":authority", self.authority)];

@@ -9,6 +9,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 pub struct Table(Vec<(String, String)>);
 
 impl Table {
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

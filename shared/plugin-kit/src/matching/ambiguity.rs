@@ -4,6 +4,7 @@
 //! two may differ, a decision about the one is not a decision about the other.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::matching::Condition;
 use crate::percent;
@@ -78,12 +79,87 @@ impl Ambiguity {
 /// The method is not looked at: see [`of_method`].
 #[must_use]
 pub fn of<'a>(request: &Request, conditions: impl IntoIterator<Item = &'a Condition>) -> Option<Ambiguity> {
-    let path = request.path();
-    of_target(request.target()).or_else(|| of_authority(&request.authority())).or_else(|| {
-        let decoded = percent::decode(path);
-        let respelled = conditions.into_iter().any(|condition| condition.matches_respelled(path, &decoded));
-        respelled.then_some(Ambiguity::Respelled)
-    })
+    of_target(request.target())
+        .or_else(|| of_authority(&request.authority()))
+        .or_else(|| of_spelling(request.path(), conditions))
+}
+
+/// Whether the path reads the same to everyone, and why not, as [`of`] says of path and authority.
+#[must_use]
+pub fn of_path<'a>(
+    request: &Request,
+    conditions: impl IntoIterator<Item = &'a Condition>,
+) -> Option<Ambiguity> {
+    of_target(request.target()).or_else(|| of_spelling(request.path(), conditions))
+}
+
+/// The ambiguities of a request, each computed when a condition depends on it: path and authority are read from the proxy
+/// only if a condition reads them too.
+#[derive(Debug)]
+pub struct Ambiguities<'a> {
+    request: &'a Request,
+    /// The path, where it is no longer the request's.
+    path: Option<Vec<u8>>,
+    conditions: &'a [Condition],
+    reads_path: bool,
+    of_path: OnceCell<Option<Ambiguity>>,
+    of_authority: OnceCell<Option<Ambiguity>>,
+}
+
+impl<'a> Ambiguities<'a> {
+    /// The ambiguities of `request`. `reads_path`: some condition of the rules depends on the path. `conditions` are those
+    /// that a path may not evade in another spelling.
+    #[must_use]
+    pub const fn new(request: &'a Request, conditions: &'a [Condition], reads_path: bool) -> Self {
+        let (of_path, of_authority) = (OnceCell::new(), OnceCell::new());
+        Self { request, path: None, conditions, reads_path, of_path, of_authority }
+    }
+
+    /// The ambiguities of the request after its path was rewritten.
+    #[must_use]
+    pub fn with_path(self, path: &[u8]) -> Self {
+        Self { path: Some(path.to_vec()), of_path: OnceCell::new(), ..self }
+    }
+
+    /// The reason why servers may read the path differently. A request without a path (`CONNECT`) is not ambiguous.
+    pub fn of_path(&self) -> Option<Ambiguity> {
+        *self.of_path.get_or_init(|| match &self.path {
+            Some(path) => of_target(path).or_else(|| of_spelling(path, self.conditions)),
+            None if self.request.target().is_empty() => None,
+            None => of_path(self.request, self.conditions),
+        })
+    }
+
+    /// The reason why servers may read the host differently: a malformed authority, or an ambiguous path such as `//host`.
+    pub fn of_host(&self) -> Option<Ambiguity> {
+        let of_authority = || *self.of_authority.get_or_init(|| of_authority(&self.request.authority()));
+        of_authority().or_else(|| if self.reads_path { self.of_path() } else { None })
+    }
+
+    /// The first ambiguity that was found so far.
+    #[must_use]
+    pub fn found(&self) -> Option<Ambiguity> {
+        [&self.of_path, &self.of_authority].into_iter().find_map(|cell| cell.get().copied().flatten())
+    }
+
+    pub(crate) const fn request(&self) -> &'a Request {
+        self.request
+    }
+
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        self.path.as_deref()
+    }
+}
+
+/// Whether some condition matches the path, with or without its trailing slash, only in another spelling.
+fn of_spelling<'a>(path: &[u8], conditions: impl IntoIterator<Item = &'a Condition>) -> Option<Ambiguity> {
+    let toggled = toggle_trailing_slash(path);
+    let (decoded, decoded_toggled) = (percent::decode(path), percent::decode(&toggled));
+    let respelled = conditions.into_iter().any(|condition| {
+        condition.matches_respelled(path, &decoded)
+            || condition.minds_trailing_slash() && condition.matches_respelled(&toggled, &decoded_toggled)
+    });
+    respelled.then_some(Ambiguity::Respelled)
 }
 
 /// Whether the path of a request target reads the same to every server, and why not. The query is not looked at.
@@ -351,6 +427,10 @@ mod tests {
             (r#"{"values": [{"source": "path", "prefix": "/admin"}]}"#, "/%61dmin", true),
             (r#"{"values": [{"source": "header:x-a", "exact": "admin"}]}"#, "/Admin", false),
             (r#"{"methods": ["GET"]}"#, "/Admin", false),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/Admin/", true),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/%61dmin/", true),
+            (r#"{"paths": [{"template": "/users/{id}/"}]}"#, "/Users/1", true),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/admin/", false),
         ] {
             assert_eq!(respelled(json, path), expected, "{json} {path}");
         }

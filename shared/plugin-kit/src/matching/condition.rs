@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::cidr::Cidr;
 use crate::config::{At, ConfigError, quoted};
 use crate::headers::HeaderName;
+use crate::matching::ambiguity::Ambiguities;
 use crate::matching::path::{Captures, PathCondition, PathMatch, Spellings};
 use crate::matching::text::{NamedMatch, SourceMatch, TextCondition};
 use crate::pattern;
@@ -79,22 +80,36 @@ struct ValueCondition {
 }
 
 /// How conditions on path and host are evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+#[derive(Clone, Copy)]
+enum Reading<'a> {
     /// As the request is written.
     AsWritten,
-    /// All of them match, as some server may read the request.
-    AllMatch,
-    /// None of them matches.
-    NoneMatches,
+    /// Those that are in doubt match, as some server may read the request.
+    AllMatch(Doubts<'a>),
+    /// Those that are in doubt do not match.
+    NoneMatches(Doubts<'a>),
 }
 
-impl Reading {
-    fn unless_fixed(self, evaluate: impl FnOnce() -> bool) -> bool {
+/// The ambiguities of the request; `None`: every condition on path and host is in doubt.
+type Doubts<'a> = Option<&'a Ambiguities<'a>>;
+
+impl Reading<'_> {
+    fn of_path(self, evaluate: impl FnOnce() -> bool) -> bool {
+        self.of(evaluate, |ambiguities| ambiguities.of_path().is_some())
+    }
+
+    fn of_host(self, evaluate: impl FnOnce() -> bool) -> bool {
+        self.of(evaluate, |ambiguities| ambiguities.of_host().is_some())
+    }
+
+    /// Looks for ambiguities only where they make a difference.
+    fn of(self, evaluate: impl FnOnce() -> bool, in_doubt: impl FnOnce(&Ambiguities) -> bool) -> bool {
         match self {
             Self::AsWritten => evaluate(),
-            Self::AllMatch => true,
-            Self::NoneMatches => false,
+            Self::AllMatch(None) => true,
+            Self::NoneMatches(None) => false,
+            Self::AllMatch(Some(ambiguities)) => evaluate() || in_doubt(ambiguities),
+            Self::NoneMatches(Some(ambiguities)) => evaluate() && !in_doubt(ambiguities),
         }
     }
 
@@ -102,8 +117,8 @@ impl Reading {
     fn inverted(self) -> Self {
         match self {
             Self::AsWritten => Self::AsWritten,
-            Self::AllMatch => Self::NoneMatches,
-            Self::NoneMatches => Self::AllMatch,
+            Self::AllMatch(doubts) => Self::NoneMatches(doubts),
+            Self::NoneMatches(doubts) => Self::AllMatch(doubts),
         }
     }
 }
@@ -260,13 +275,25 @@ impl Condition {
     /// Whether an ambiguous request matches in some reading: conditions on path and host are taken as true.
     #[must_use]
     pub fn may_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::AllMatch)
+        self.evaluate(request, None, Reading::AllMatch(None))
     }
 
     /// Whether an ambiguous request matches in every reading: conditions on path and host are taken as false.
     #[must_use]
     pub fn must_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::NoneMatches)
+        self.evaluate(request, None, Reading::NoneMatches(None))
+    }
+
+    /// Whether the request matches in some reading: conditions on an ambiguous path or host are taken as true.
+    #[must_use]
+    pub fn matches_some_reading(&self, ambiguities: &Ambiguities) -> bool {
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::AllMatch(Some(ambiguities)))
+    }
+
+    /// Whether the request matches in every reading: conditions on an ambiguous path or host are taken as false.
+    #[must_use]
+    pub fn matches_every_reading(&self, ambiguities: &Ambiguities) -> bool {
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::NoneMatches(Some(ambiguities)))
     }
 
     /// What the first path condition that matches caught, where the request would match if its path were `path`.
@@ -297,7 +324,7 @@ impl Condition {
 
     fn evaluate(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
         let is_path = |condition: &PathCondition| {
-            reading.unless_fixed(|| condition.matches(path.unwrap_or_else(|| request.path())))
+            reading.of_path(|| condition.matches(path.unwrap_or_else(|| request.path())))
         };
         any(&self.paths, is_path) && self.evaluate_rest(request, path, reading)
     }
@@ -305,7 +332,7 @@ impl Condition {
     fn evaluate_rest(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
         any(&self.methods, |method| {
             request.header(":method").is_some_and(|seen| seen.eq_ignore_ascii_case(method))
-        }) && any(&self.hosts, |host| reading.unless_fixed(|| host.matches(request.host())))
+        }) && any(&self.hosts, |host| reading.of_host(|| host.matches(request.host())))
             && any(&self.query, |(name, condition)| {
                 condition.holds(|is| {
                     query::parameters(request.query().unwrap_or_default())
@@ -314,15 +341,23 @@ impl Condition {
             })
             && any(&self.headers, |(name, condition)| {
                 let evaluate = || condition.holds(|is| request.any_header_line(name.as_str(), is));
-                if name.is_host() { reading.unless_fixed(evaluate) } else { evaluate() }
+                if name.is_host() { reading.of_host(evaluate) } else { evaluate() }
             })
             && any(&self.cookies, |(name, condition)| condition.holds(|is| request.any_cookie(name, is)))
             && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
             && any(&self.values, |value| {
                 let evaluate = || {
-                    value.condition.holds(|is| value.source.value(request).is_some_and(|value| is(&value)))
+                    value.condition.holds(|is| match path.filter(|_| value.source.is_part_of_path()) {
+                        Some(path) => value.source.part_of(path).is_some_and(is),
+                        None => value.source.value(request).is_some_and(|value| is(&value)),
+                    })
                 };
-                if value.source.is_target() { reading.unless_fixed(evaluate) } else { evaluate() }
+                match &value.source {
+                    Source::Host => reading.of_host(evaluate),
+                    Source::Header(name) if name.is_host() => reading.of_host(evaluate),
+                    source if source.is_target() => reading.of_path(evaluate),
+                    _ => evaluate(),
+                }
             })
             && any(&self.any, |condition| condition.evaluate(request, path, reading))
             && self
@@ -359,12 +394,33 @@ impl Condition {
     /// Whether path, host or method decide.
     #[must_use]
     pub fn reads_target(&self) -> bool {
-        self.hosts.is_some()
-            || self.methods.is_some()
-            || self.paths.is_some()
-            || self.headers.iter().flatten().any(|(name, _)| name.is_host())
-            || self.values.iter().flatten().any(|value| value.source.is_target())
+        self.methods.is_some()
+            || self.values.iter().flatten().any(|value| value.source == Source::Method)
+            || self.reads_path()
+            || self.reads_host()
             || self.nested().any(Self::reads_target)
+    }
+
+    /// Whether the path decides.
+    #[must_use]
+    pub fn reads_path(&self) -> bool {
+        self.paths.is_some()
+            || self.values.iter().flatten().any(|value| value.source.is_part_of_path())
+            || self.nested().any(Self::reads_path)
+    }
+
+    /// Whether the host decides.
+    #[must_use]
+    pub fn reads_host(&self) -> bool {
+        let is_host = |source: &Source| match source {
+            Source::Host => true,
+            Source::Header(name) => name.is_host(),
+            _ => false,
+        };
+        self.hosts.is_some()
+            || self.headers.iter().flatten().any(|(name, _)| name.is_host())
+            || self.values.iter().flatten().any(|value| is_host(&value.source))
+            || self.nested().any(Self::reads_host)
     }
 
     /// Whether the client's address decides.
@@ -460,6 +516,67 @@ mod tests {
             (r#"{"methods":["GET"],"hosts":["other"]}"#, false),
         ] {
             assert_eq!(matches(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_condition_says_which_parts_of_the_target_decide() {
+        for (json, path, host, target) in [
+            (r#"{"methods":["GET"]}"#, false, false, true),
+            (r#"{"paths":[{"exact":"/"}]}"#, true, false, true),
+            (r#"{"hosts":["a"]}"#, false, true, true),
+            (r#"{"headers":[{"name":"Host","exact":"a"}]}"#, false, true, true),
+            (r#"{"headers":[{"name":"x-a","exact":"a"}]}"#, false, false, false),
+            (r#"{"values":[{"source":"pathSegment:1","exact":"a"}]}"#, true, false, true),
+            (r#"{"values":[{"source":"header:host","exact":"a"}]}"#, false, true, true),
+            (r#"{"values":[{"source":"host","exact":"a"}]}"#, false, true, true),
+            (r#"{"values":[{"source":"method","exact":"GET"}]}"#, false, false, true),
+            (r#"{"any":[{"not":{"paths":[{"exact":"/"}]}}]}"#, true, false, true),
+            (r#"{"query":[{"name":"a","exact":"a"}]}"#, false, false, false),
+        ] {
+            let condition = serde_json::from_str::<Match>(json).unwrap().compile().unwrap();
+            let read = (condition.reads_path(), condition.reads_host(), condition.reads_target());
+            assert_eq!(read, (path, host, target), "{json}");
+        }
+    }
+
+    #[test]
+    fn conditions_on_an_ambiguous_path_or_host_match_in_some_reading_and_not_in_every() {
+        const SOME: (bool, bool) = (true, false);
+        const EVERY: (bool, bool) = (true, true);
+        const NONE: (bool, bool) = (false, false);
+        let (path, host) = ((":path", "/x//y"), (":authority", "u@shop"));
+        for (json, on_clear, on_path, on_host) in [
+            (r#"{}"#, EVERY, EVERY, EVERY),
+            (r#"{"paths":[{"prefix":"/x"}]}"#, EVERY, SOME, EVERY),
+            (r#"{"paths":[{"prefix":"/admin"}]}"#, NONE, SOME, NONE),
+            (r#"{"hosts":["shop"]}"#, EVERY, SOME, SOME),
+            (r#"{"hosts":["admin"]}"#, NONE, SOME, SOME),
+            (r#"{"headers":[{"name":"host","exact":"shop"}]}"#, EVERY, SOME, SOME),
+            (r#"{"values":[{"source":"host","exact":"admin"}]}"#, NONE, SOME, SOME),
+            (r#"{"values":[{"source":"header:host","exact":"admin"}]}"#, NONE, SOME, SOME),
+            (r#"{"values":[{"source":"pathSegment:1","exact":"admin"}]}"#, NONE, SOME, NONE),
+            (r#"{"methods":["GET"]}"#, EVERY, EVERY, EVERY),
+            (r#"{"methods":["PUT"],"paths":[{"prefix":"/x"}]}"#, NONE, NONE, NONE),
+            (r#"{"not":{"paths":[{"prefix":"/x"}]}}"#, NONE, SOME, NONE),
+            (r#"{"not":{"paths":[{"prefix":"/admin"}]}}"#, EVERY, SOME, EVERY),
+            (r#"{"any":[{"methods":["GET"]},{"paths":[{"prefix":"/admin"}]}]}"#, EVERY, EVERY, EVERY),
+        ] {
+            let condition = serde_json::from_str::<Match>(json).unwrap().compile().unwrap();
+            for (odd, expected) in [(None, on_clear), (Some(path), on_path), (Some(host), on_host)] {
+                let headers = [(":method", "GET"), (":path", "/x/y"), (":authority", "shop")];
+                let headers = headers.map(|(name, value)| match odd {
+                    Some((odd, value)) if odd == name => (name, value.as_bytes()),
+                    _ => (name, value.as_bytes()),
+                });
+                let request = Request::detached(&headers);
+                let ambiguities = Ambiguities::new(&request, &[], true);
+                let found = (
+                    condition.matches_some_reading(&ambiguities),
+                    condition.matches_every_reading(&ambiguities),
+                );
+                assert_eq!(found, expected, "{json} {odd:?}");
+            }
         }
     }
 

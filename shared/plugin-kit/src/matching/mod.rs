@@ -9,7 +9,7 @@ mod path;
 mod template;
 mod text;
 
-pub use ambiguity::{Ambiguity, toggle_trailing_slash};
+pub use ambiguity::{Ambiguities, Ambiguity, toggle_trailing_slash};
 pub use condition::{Condition, Match};
 pub use first_match::{AmbiguousPaths, FirstMatch};
 pub use path::{Captures, PathCondition, PathKind, PathMatch, PathShape, Spellings, below};

@@ -73,6 +73,7 @@ pub(crate) struct Host {
     /// What the test says that properties are, by path.
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) foreign: BTreeMap<String, Foreign>,
+    /// The headers whose removal is refused.
     /// The client of requests that do not name theirs.
     pub(crate) client: String,
     pub(crate) log_level: LogLevel,

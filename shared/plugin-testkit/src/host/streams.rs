@@ -43,6 +43,8 @@ pub(crate) struct Flow {
     /// `Pause` in a body callback: the body is held back and what follows is given to the plugin.
     pub(crate) held: bool,
     pub(crate) headers_passed: bool,
+    /// More of the body may come.
+    open: bool,
     /// Nothing more will happen.
     pub(crate) over: bool,
 }
@@ -62,6 +64,7 @@ impl Flow {
             stopped: false,
             held: false,
             headers_passed: false,
+            open: false,
             over: false,
         }
     }
@@ -83,6 +86,29 @@ impl Flow {
         flow
     }
 
+    /// The message has no end yet.
+    pub(crate) fn leave_open(&mut self) {
+        self.open = true;
+        if let Some(Part::Body { end: true, .. }) = self.todo.back() {
+            self.todo.pop_back();
+        }
+        if let Some(Part::Headers { end }) = self.todo.front_mut() {
+            *end = false;
+        }
+    }
+
+    /// More of a body that was left open.
+    pub(crate) fn push(&mut self, chunk: Vec<u8>, end: bool) {
+        if self.over || !self.open {
+            return;
+        }
+        self.todo.push_back(Part::Body { chunk, end: false });
+        if end {
+            self.open = false;
+            self.todo.push_back(Part::Body { chunk: Vec::new(), end: true });
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Option<Part> {
         if self.stopped || self.over { None } else { self.todo.pop_front() }
     }
@@ -93,7 +119,8 @@ impl Flow {
 
     /// Whether everything has passed.
     pub(crate) fn has_passed(&self) -> bool {
-        !self.over && !self.stopped && !self.held && self.headers_passed && self.todo.is_empty()
+        let passes = !self.over && !self.stopped && !self.held && !self.open;
+        passes && self.headers_passed && self.todo.is_empty()
     }
 
     /// Envoy lets go of the maps at once, and of the message after the callback.
