@@ -1,9 +1,11 @@
 //! The limits as the request path needs them: which of them apply, for which key, and at which rate.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use plugin_kit::config::{At, ConfigError, Seconds, quoted};
-use plugin_kit::matching::Condition;
+use plugin_kit::matching::{Condition, ambiguity, toggle_trailing_slash};
 use plugin_kit::request::Request;
 use plugin_kit::source::{SourceList, Sources};
 
@@ -23,9 +25,29 @@ const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
 #[derive(Debug)]
 pub struct Limits {
     limits: Vec<Limit>,
-    exempt: Vec<Condition>,
+    exempt: Vec<Match>,
+    reads_path: bool,
+    reads_host: bool,
     /// Whether one of them goes by the wall clock.
     pub needs_wall_clock: bool,
+}
+
+/// A condition, and how requests that read differently to different servers are matched with it.
+#[derive(Debug)]
+struct Match {
+    condition: Condition,
+    /// Whether path or host decide.
+    reads_target: bool,
+    minds_trailing_slash: bool,
+}
+
+/// A request, with what is found out about its target when a condition first depends on it.
+struct Target<'a> {
+    request: &'a Request,
+    limits: &'a Limits,
+    ambiguous: OnceCell<bool>,
+    /// The path with a trailing slash, or without.
+    toggled: OnceCell<Cow<'a, [u8]>>,
 }
 
 /// One limit.
@@ -39,7 +61,7 @@ pub struct Limit {
     pub cost: Cost,
     /// Who counts.
     pub kind: Kind,
-    condition: Condition,
+    condition: Match,
     key: Vec<Sources>,
     on_missing: OnMissingKey,
 }
@@ -117,12 +139,15 @@ impl Limits {
         }
         let mut exempt = Vec::new();
         for (index, one) in config.exempt.iter().enumerate() {
-            exempt.push(one.matches.compile().at("match").at_index(index).at("exempt")?);
+            let condition = one.matches.compile().at("match").at_index(index).at("exempt")?;
+            exempt.push(Match::new(condition));
         }
         let mut quotas = limits.iter().filter_map(Limit::local).flat_map(Local::quotas);
         let needs_wall_clock = quotas.any(|quota| quota.rate.needs_wall_clock());
         drop(quotas);
-        Ok(Self { limits, exempt, needs_wall_clock })
+        let reads_path = conditions(&limits, &exempt).any(Condition::reads_path);
+        let reads_host = conditions(&limits, &exempt).any(Condition::reads_host);
+        Ok(Self { limits, exempt, reads_path, reads_host, needs_wall_clock })
     }
 
     /// The limits, in the order of the configuration.
@@ -141,11 +166,71 @@ impl Limits {
     }
 
     /// The limits that apply to a request, each by its place.
-    pub fn applying(&self, request: &Request, secret: Secret) -> impl Iterator<Item = (usize, Applied)> {
-        let exempt = self.exempt.iter().any(|condition| condition.matches(request));
-        let limits = if exempt { &[] } else { self.limits.as_slice() };
-        let indexed = limits.iter().enumerate();
-        indexed.filter_map(move |(index, limit)| Some((index, limit.apply(request, secret)?)))
+    ///
+    /// Servers may read one request differently. A request is charged to every limit that some reading of it is charged
+    /// to, so that no client escapes a limit by the spelling of a path or host.
+    pub fn applying<'a>(
+        &'a self,
+        request: &'a Request,
+        secret: Secret,
+    ) -> impl Iterator<Item = (usize, Applied)> + 'a {
+        let target = Target { request, limits: self, ambiguous: OnceCell::new(), toggled: OnceCell::new() };
+        let exempt = self.exempt.iter().any(|exempt| exempt.matches_every_reading(&target));
+        let limits = self.limits.iter().enumerate();
+        limits.filter_map(move |(index, limit)| {
+            let applies = !exempt && limit.condition.matches_some_reading(&target)
+                || limit.condition.matches_toggled_only(&target)
+                    && !self.exempt.iter().any(|exempt| exempt.matches_toggled(&target));
+            if applies { Some((index, limit.apply(request, secret)?)) } else { None }
+        })
+    }
+}
+
+fn conditions<'a>(limits: &'a [Limit], exempt: &'a [Match]) -> impl Iterator<Item = &'a Condition> {
+    limits.iter().map(|limit| &limit.condition).chain(exempt).map(|one| &one.condition)
+}
+
+impl Target<'_> {
+    fn is_ambiguous(&self) -> bool {
+        *self.ambiguous.get_or_init(|| {
+            let Self { request, limits, .. } = self;
+            limits.reads_path
+                && ambiguity::of_path(request, conditions(&limits.limits, &limits.exempt)).is_some()
+                || limits.reads_host && ambiguity::of_authority(&request.authority()).is_some()
+        })
+    }
+
+    fn toggled(&self) -> &[u8] {
+        self.toggled.get_or_init(|| toggle_trailing_slash(self.request.path()))
+    }
+}
+
+impl Match {
+    fn new(condition: Condition) -> Self {
+        Self {
+            reads_target: condition.reads_path() || condition.reads_host(),
+            minds_trailing_slash: condition.minds_trailing_slash(),
+            condition,
+        }
+    }
+
+    fn matches_some_reading(&self, target: &Target<'_>) -> bool {
+        self.condition.matches(target.request)
+            || self.reads_target && target.is_ambiguous() && self.condition.may_match(target.request)
+    }
+
+    fn matches_every_reading(&self, target: &Target<'_>) -> bool {
+        self.condition.matches(target.request)
+            && (!self.reads_target || !target.is_ambiguous() || self.condition.must_match(target.request))
+    }
+
+    fn matches_toggled(&self, target: &Target<'_>) -> bool {
+        self.condition.matches_path(target.request, Some(target.toggled()))
+    }
+
+    /// Whether the path matches with a trailing slash where the request has none, or without where it has one.
+    fn matches_toggled_only(&self, target: &Target<'_>) -> bool {
+        self.minds_trailing_slash && !self.condition.matches(target.request) && self.matches_toggled(target)
     }
 }
 
@@ -195,7 +280,7 @@ impl Limit {
             enforce: limit.enforce,
             cost,
             kind,
-            condition: limit.matches.compile().at("match")?,
+            condition: Match::new(limit.matches.compile().at("match")?),
             key,
             on_missing: limit.on_missing_key,
         })
@@ -209,10 +294,8 @@ impl Limit {
         }
     }
 
+    /// What the limit asks for of a request that it applies to.
     fn apply(&self, request: &Request, secret: Secret) -> Option<Applied> {
-        if !self.condition.matches(request) {
-            return None;
-        }
         let (mut first, mut hash) = (None, 0);
         for source in &self.key {
             match self.value(source, request) {

@@ -250,6 +250,118 @@ fn ipv6_clients_are_told_apart_by_their_64() {
     assert!(passes("2001:db8:1:3::1"));
 }
 
+/// A limit on one path, and exemptions that another spelling could slip under.
+const LOGIN: &str = r#"{
+    "exempt": [
+        {"match": {"paths": [{"prefix": "/healthz"}]}},
+        {"match": {"methods": ["GET"], "not": {"any": [{"paths": [{"exact": "/login"}]}, {"hosts": ["admin.example.com"]}]}}}],
+    "limits": [{"name": "login", "match": {"methods": ["POST", "GET"], "paths": [{"exact": "/login"}]},
+        "key": ["clientIp"], "requests": 2, "per": "1h"}]}"#;
+
+/// Whether the third of three such requests is denied.
+fn is_limited(config: &str, request: &Request) -> bool {
+    let envoy = Envoy::start::<RateLimit>(config);
+    let statuses = [(); 3].map(|()| envoy.exchange(request.clone(), Response::new(200)).response.status);
+    assert_eq!(statuses[..2], [200, 200], "{request:?}");
+    statuses[2] == 429
+}
+
+#[test]
+fn no_spelling_of_a_path_escapes_its_limit() {
+    for path in [
+        "/login",
+        "/login?x=1",
+        "/login/",
+        "/Login",
+        "/LOGIN/",
+        "//login",
+        "/login;x",
+        "/;/login",
+        "/lo%67in",
+        "/%6Cogin/",
+        "/login%2F",
+        "/%2flogin",
+        "/login%20",
+        "/login.",
+        "/login\\",
+        "/./login",
+        "/x/../login",
+        "/x/%2e%2e/login",
+        "/login#x",
+        "/login%00",
+        "/login%3Fx",
+        "/healthz/..%2flogin",
+        "/healthz/../login",
+        "/healthz;/../login",
+        "/healthz/%252e%252e/login",
+        "http://shop.example.com/login",
+    ] {
+        for method in ["POST", "GET", "post"] {
+            assert!(is_limited(LOGIN, &Request::new(method, path)), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn other_paths_are_not_charged_to_a_limit_on_a_path() {
+    for path in
+        ["/", "/loginx", "/login/x", "/healthz", "/healthz/", "/healthz/login", "/a%20b", "/caf%C3%A9", "*"]
+    {
+        assert!(!is_limited(LOGIN, &Request::post(path)), "{path}");
+    }
+    assert!(!is_limited(LOGIN, &Request::new("PUT", "//login")), "another method is no spelling of this one");
+}
+
+#[test]
+fn a_path_in_another_spelling_is_not_exempt() {
+    let config = r#"{"exempt": [{"match": {"paths": [{"prefix": "/healthz"}]}}], "limits": [
+        {"name": "c", "key": [], "requests": 2, "per": "1h"}]}"#;
+    for path in ["/healthz/..%2fadmin", "/healthz/../admin", "/healthz//x", "/healthz;x", "/Healthz"] {
+        assert!(is_limited(config, &Request::get(path)), "{path}");
+    }
+    for path in ["/healthz", "/healthz/", "/healthz/live?x=..%2f"] {
+        assert!(!is_limited(config, &Request::get(path)), "{path}");
+    }
+}
+
+#[test]
+fn no_spelling_of_a_host_escapes_its_limit() {
+    let config = r#"{"exempt": [{"match": {"hosts": ["health.example.com"]}}], "limits": [
+        {"name": "admin", "match": {"hosts": ["admin.example.com"]}, "key": [], "requests": 2, "per": "1h"}]}"#;
+    for authority in [
+        "admin.example.com",
+        "ADMIN.example.com.:443",
+        "x@admin.example.com",
+        "admin.example.com..",
+        "admin.example.com:443:443",
+        "health.example.com@admin.example.com",
+        "admin.example.com:80@health.example.com",
+    ] {
+        assert!(is_limited(config, &Request::get("/").authority(authority)), "{authority}");
+    }
+    for authority in ["shop.example.com", "health.example.com"] {
+        assert!(!is_limited(config, &Request::get("//a").authority(authority)), "{authority}");
+    }
+}
+
+#[test]
+fn a_limit_that_no_path_and_no_host_decides_about_reads_neither() {
+    let at = |matches: &str| {
+        cost(&limit(&format!(r#""key": [], "match": {matches}, "requests": 9, "per": "1s""#)), 1)
+    };
+    let reads = |calls: Vec<String>| -> Vec<String> {
+        calls.into_iter().filter(|call| call.starts_with("get ")).collect()
+    };
+    assert_eq!(reads(at(r#"{"methods": ["GET"]}"#)), ["get :method"]);
+    assert_eq!(reads(at(r#"{"paths": [{"exact": "/a"}]}"#)), ["get :path"]);
+    assert_eq!(reads(at(r#"{"hosts": ["shop.example.com"]}"#)), ["get :authority"]);
+    assert_eq!(
+        reads(at(r#"{"paths": [{"exact": "/a"}], "hosts": ["a"]}"#)),
+        ["get :path", "get :authority"],
+        "the path does not match, so the host may make the request ambiguous"
+    );
+}
+
 #[test]
 fn a_new_configuration_goes_on_with_the_old_counts() {
     let envoy = Envoy::start::<RateLimit>(THREE);
