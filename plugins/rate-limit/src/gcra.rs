@@ -72,6 +72,13 @@ impl Gcra {
         (units.and_then(|units| u64::try_from(units).ok()).unwrap_or(0), self.nanos(ahead))
     }
 
+    /// The state that is kept instead of one that this rate cannot have brought about: after a larger burst, or where
+    /// others wrote to the table. `leeway` is how far apart the clocks of two workers may be read.
+    pub fn repaired(&self, state: State, now: u64, leeway: u64) -> Option<State> {
+        let latest = self.state(now, self.most());
+        (state.nanos > latest.nanos.saturating_add(leeway)).then_some(latest)
+    }
+
     /// How many units there are at most.
     pub fn burst(&self) -> u64 {
         self.burst
@@ -289,6 +296,18 @@ mod tests {
                 prop_assert_eq!(gcra.refund(after, second % burst + 1), before);
             }
         }
+
+        #[test]
+        fn any_stored_state_recovers_within_twice_the_burst(
+            (requests, per, burst) in accepted(), now in 0_u64..=1 << 60, nanos: u64, ticks: u64,
+        ) {
+            let gcra = Gcra::new(requests, per, burst).unwrap();
+            let stored = State { nanos, ticks };
+            let kept = gcra.repaired(stored, now, 0).unwrap_or(stored);
+            let (_, reset) = gcra.left(kept, now);
+            prop_assert!(u128::from(reset) <= (2 * u128::from(per) * u128::from(burst)).div_ceil(requests.into()));
+            prop_assert_eq!(gcra.left(kept, now + reset), (burst, 0));
+        }
     }
 
     #[test]
@@ -331,7 +350,10 @@ mod tests {
     fn a_smaller_burst_does_not_lock_out_who_used_a_larger_one() {
         let state = Gcra::new(1, SECOND, 1000).unwrap().take(EMPTY, SECOND, 1000).unwrap();
         let smaller = Gcra::new(1, SECOND, 2).unwrap();
-        assert_eq!(smaller.left(state, SECOND), (0, 4 * SECOND));
+        let repaired = smaller.repaired(state, SECOND, 0).unwrap();
+        assert_eq!(smaller.left(repaired, SECOND), (0, 4 * SECOND));
+        assert!(smaller.take(repaired, 4 * SECOND, 1).is_ok());
+        assert_eq!(smaller.repaired(repaired, SECOND, 0), None);
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Plugin for RateLimit {
             plugin: Rc::clone(&self.0),
             checks: Vec::new(),
             waiting: Vec::new(),
+            began: None,
             told: Vec::new(),
             response_headers: Vec::new(),
             charges_late: false,
@@ -132,6 +133,8 @@ pub struct Filter {
     checks: Vec<Check>,
     /// The calls to the service that have no answer yet.
     waiting: Vec<Waiting>,
+    /// When the request came; `None`: not yet, or the clock failed.
+    began: Option<Now>,
     /// What the service said of its limits.
     told: Vec<(usize, Status)>,
     /// What the service wants the client to see.
@@ -198,13 +201,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let now = plugin.now();
+        self.began = now;
         if stops.is_empty() {
             stops = self.known_denials(&asked, now);
         }
         if stops.is_empty() && !self.checks.is_empty() {
             match plugin.charge(&mut self.checks, now) {
                 Some(denied) => stops = denied,
-                // Nobody knows whether it is over the limit: it is not let through.
+                // Nobody knows whether it is over the limit, so it is not let through.
                 None if self.checks.iter().any(|check| check.enforce) && plugin.mode == Mode::Enforce => {
                     self.checks.clear();
                     return self.answer(&plugin.replies.failed("rate_limit_contended", request.is_grpc()));
@@ -279,7 +283,8 @@ impl Filter {
     }
 
     /// The limits that this worker knows to be used up.
-    fn known_denials(&mut self, asked: &[Asked], now: Now) -> Vec<Stop> {
+    fn known_denials(&mut self, asked: &[Asked], now: Option<Now>) -> Vec<Stop> {
+        let Some(now) = now else { return Vec::new() };
         let known = self.plugin.known_denials.borrow();
         let mut stops = Vec::new();
         for check in self.checks.iter_mut().filter(|check| check.enforce) {
@@ -343,7 +348,10 @@ impl Filter {
                 plugin.metrics.allowed(asked.limit);
             } else if asked.holds {
                 let denied = Denied { retry_after: reset };
-                if reset.is_some() && plugin.limits.get(asked.limit).is_some_and(Limit::has_fixed_cost) {
+                if let Some(now) = now
+                    && reset.is_some()
+                    && plugin.limits.get(asked.limit).is_some_and(Limit::has_fixed_cost)
+                {
                     plugin.known_denials.borrow_mut().insert(asked.key, denied, now.monotonic, u64::MAX);
                 }
                 stops.push(Stop { limit: asked.limit, denied });
@@ -373,7 +381,7 @@ impl Filter {
         plugin.metrics.rls_errors.increment();
         let denies = plugin.service.as_ref().is_some_and(|service| service.failure == FailureMode::Deny);
         if holds && denies && !self.is_over {
-            plugin.store.refund(&self.checks, plugin.now());
+            self.refund();
             self.checks.clear();
             self.answer(&plugin.replies.failed("rate_limit_service", is_grpc()));
         }
@@ -395,7 +403,7 @@ impl Filter {
         let plugin = Rc::clone(&self.plugin);
         let names: Vec<&str> = stops.iter().map(|stop| plugin.limits.name(stop.limit)).collect();
         if self.checks.iter().any(Check::writes) && !self.checks.iter().any(Check::stops) {
-            plugin.store.refund(&self.checks, plugin.now());
+            self.refund();
         }
         if plugin.mode == Mode::DryRun {
             stops.iter().for_each(|stop| plugin.metrics.shadow_denied(stop.limit));
@@ -420,6 +428,18 @@ impl Filter {
         Action::Pause
     }
 
+    /// The time: when the request came, should the clock have failed since then.
+    fn now(&self) -> Option<Now> {
+        self.plugin.now().or(self.began)
+    }
+
+    /// Takes back what was charged here.
+    fn refund(&self) {
+        if let Some(now) = self.now() {
+            self.plugin.store.refund(&self.checks, now);
+        }
+    }
+
     /// Charges what waited for the response.
     fn charge_late(&mut self, status: Option<u16>) {
         self.charges_late = false;
@@ -436,9 +456,9 @@ impl Filter {
         if due.is_empty() {
             return;
         }
-        match plugin.store.add(&mut due, plugin.now()) {
-            Ok(evicted) => plugin.metrics.evicted.add(evicted),
-            Err(_) => plugin.metrics.contended.increment(),
+        match self.now().map(|now| plugin.store.add(&mut due, now)) {
+            Some(Ok(evicted)) => plugin.metrics.evicted.add(evicted),
+            _ => plugin.metrics.contended.increment(),
         }
         for check in &mut self.checks {
             if let Some(charged) = due.iter().find(|charged| charged.limit == check.limit) {
@@ -487,24 +507,23 @@ impl Filter {
 }
 
 impl Compiled {
-    fn now(&self) -> Now {
+    /// `None` where a clock fails.
+    fn now(&self) -> Option<Now> {
         let nanos =
             |time: Duration| time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into());
-        Now {
-            monotonic: nanos(clock::monotonic().unwrap_or_default()),
-            wall: if self.limits.needs_wall_clock { nanos(clock::wall().unwrap_or_default()) } else { 0 },
-        }
+        Some(Now {
+            monotonic: nanos(clock::monotonic()?),
+            wall: if self.limits.needs_wall_clock { nanos(clock::wall()?) } else { 0 },
+        })
     }
 
     /// Charges all, or says which limits stop the request; `None` where that could not be found out.
-    fn charge(&self, checks: &mut [Check], now: Now) -> Option<Vec<Stop>> {
-        match self.store.charge(checks, now) {
-            Ok(evicted) => self.metrics.evicted.add(evicted),
-            Err(_) => {
-                self.metrics.contended.increment();
-                return None;
-            }
-        }
+    fn charge(&self, checks: &mut [Check], now: Option<Now>) -> Option<Vec<Stop>> {
+        let (Some(now), Some(Ok(evicted))) = (now, now.map(|now| self.store.charge(checks, now))) else {
+            self.metrics.contended.increment();
+            return None;
+        };
+        self.metrics.evicted.add(evicted);
         let mut stops = Vec::new();
         for check in checks.iter().filter(|check| check.stops()) {
             let Verdict::Denied(denied, _) = check.verdict else { continue };

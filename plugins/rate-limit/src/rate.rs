@@ -8,9 +8,12 @@ use crate::window::{Counts, Window};
 pub struct Now {
     /// Never goes back; the same for all workers of a proxy.
     pub monotonic: u64,
-    /// Since 1970.
+    /// Since 1970; 0 where no limit needs it.
     pub wall: u64,
 }
+
+/// How far apart two workers may have read a clock of which each uses its own reading.
+const LEEWAY: u64 = 1_000_000_000;
 
 /// Which clock a time is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +115,18 @@ impl Rate {
                 let counts = window.charge(counts(window, slot), now.wall, cost);
                 Some(self.of_window(window, counts, now))
             }
+        }
+    }
+
+    /// What is kept instead of a slot that this rate cannot have brought about, so that it denies only for a while.
+    pub fn repaired(&self, slot: Slot, now: Now) -> Option<Slot> {
+        match &self.algorithm {
+            Kind::Gcra(gcra) => {
+                let state = gcra.repaired(state(Some(slot)), now.monotonic, LEEWAY)?;
+                Some(self.of_gcra(gcra, state, now))
+            }
+            // A window that is not this one or next to it starts anew.
+            Kind::Nothing | Kind::Window(_) => None,
         }
     }
 

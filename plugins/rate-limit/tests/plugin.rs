@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plugin_testkit::hostile::overwrites;
 use plugin_testkit::{Envoy, Exchange, Headers, Request, Response, SharedData};
 use rate_limit::RateLimit;
 
@@ -384,6 +385,101 @@ fn an_incompatible_stored_value_is_ignored() {
     shared.set("rate-limit/s/1/secret", b"short");
     let workers = [worker(&shared, THREE), worker(&shared, THREE)];
     assert_eq!(admitted(&workers[0], 5) + admitted(&workers[1], 5), 3);
+}
+
+/// The time after which a limit of three in 60 s counts as before, whatever was written over its counters: what README.md
+/// says under "Failure", and the second for which a worker remembers a denial.
+const RECOVERY: [(&str, u32); 3] = [("gcra", 121), ("fixedWindow", 121), ("slidingWindow", 181)];
+
+#[test]
+fn whatever_a_neighbour_writes_a_limit_recovers() {
+    for (algorithm, seconds) in RECOVERY {
+        for enforce in [true, false] {
+            let config = limit(&format!(
+                r#""key": ["clientIp"], "algorithm": "{algorithm}", "requests": 3, "per": "60s", "enforce": {enforce}"#
+            ));
+            let stored = {
+                let envoy = Envoy::start::<RateLimit>(&config);
+                admitted(&envoy, 3);
+                envoy.shared_data().get("rate-limit/s/1/0").unwrap()
+            };
+            for value in overwrites(&stored) {
+                let envoy = Envoy::start::<RateLimit>(&config);
+                envoy.shared_data().set("rate-limit/s/1/0", &value);
+                admitted(&envoy, 1);
+                envoy.advance(seconds * SECOND);
+                let denied = || {
+                    envoy.metric("wasm_filter.rate_limit.component.c.denied_total")
+                        + envoy.metric("wasm_filter.rate_limit.component.c.shadow_denied_total")
+                };
+                let before = denied();
+                admitted(&envoy, 5);
+                assert_eq!(denied() - before, 2, "{algorithm}, enforce {enforce}: {}", value.escape_ascii());
+            }
+        }
+    }
+}
+
+#[test]
+fn entries_that_end_in_the_far_future_take_no_place_from_others() {
+    // As many as a shard has, each used up: 8 bytes of key, 8 of the end, 8 of counts, the clock, the share.
+    let entry = |key: u64| [&key.to_le_bytes()[..], &[0xff; 8], &[0; 8], &[0, 0xff]].concat();
+    let entries: Vec<u8> = (1..=32).flat_map(entry).collect();
+    let envoy = Envoy::start::<RateLimit>(THREE);
+    envoy.shared_data().set("rate-limit/s/1/0", [&[1, 32], &entries[..]].concat());
+    let passes =
+        |from: &str| envoy.exchange(Request::get("/").from(from), Response::new(200)).upstream.is_some();
+    for turn in 0..5 {
+        for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+            assert_eq!(passes(client), turn < 3, "{client} {turn}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_a_neighbour_wrote_over_is_replaced() {
+    for value in overwrites(&[7; 16]) {
+        let shared = SharedData::default();
+        shared.set("rate-limit/s/1/secret", &value);
+        let workers = [worker(&shared, THREE), worker(&shared, THREE)];
+        assert_eq!(admitted(&workers[0], 5) + admitted(&workers[1], 5), 3, "{value:?}");
+    }
+}
+
+#[test]
+fn a_failing_clock_admits_no_more() {
+    let envoy = Envoy::start::<RateLimit>(THREE);
+    assert_eq!(admitted(&envoy, 1), 1);
+    envoy.fail_clocks();
+    let stream = envoy.request(Request::get("/"));
+    let reply = stream.local_reply().unwrap();
+    assert_eq!((reply.status, reply.details.as_str()), (503, "rate_limit_contended"));
+    assert_eq!(envoy.metric("wasm_filter.rate_limit.contended_total"), 1);
+
+    for shadow in [
+        THREE.replace(r#""per""#, r#""enforce": false, "per""#),
+        THREE.replacen('{', r#"{"mode": "dryRun", "#, 1),
+    ] {
+        let envoy = Envoy::start::<RateLimit>(shadow);
+        envoy.fail_clocks();
+        assert_eq!(admitted(&envoy, 5), 5, "it denies nothing");
+    }
+}
+
+#[test]
+fn a_response_is_charged_although_the_clock_fails_meanwhile() {
+    for algorithm in ["gcra", "fixedWindow", "slidingWindow"] {
+        let config = limit(&format!(
+            r#""key": [], "algorithm": "{algorithm}", "requests": 1, "per": "60s", "charge": "response""#
+        ));
+        let shared = SharedData::default();
+        let failing = worker(&shared, &config);
+        let stream = failing.request(Request::get("/"));
+        failing.fail_clocks();
+        stream.respond(Response::new(200));
+        drop(stream);
+        assert_eq!(admitted(&worker(&shared, &config), 1), 0, "{algorithm}");
+    }
 }
 
 #[test]
