@@ -341,18 +341,25 @@ impl Filter {
             let status = statuses.get(index);
             let over = answer.over && (!names_one || status.is_some_and(|status| status.over));
             let reset = status.and_then(|status| status.reset).or(if over { fallback } else { None });
+            // No window is longer: it is a time and no duration.
+            let told = reset.filter(|reset| *reset <= nanos(limits::MAX_PERIOD));
             if let Some(status) = status.filter(|status| asked.holds && status.policy.is_some()) {
-                self.told.push((asked.limit, *status));
+                self.told.push((asked.limit, Status { reset: told, ..*status }));
             }
             if !over {
                 plugin.metrics.allowed(asked.limit);
             } else if asked.holds {
-                let denied = Denied { retry_after: reset };
-                if let Some(now) = now
-                    && reset.is_some()
+                let denied = Denied { retry_after: told };
+                if let (Some(now), Some(reset)) = (now, reset)
                     && plugin.limits.get(asked.limit).is_some_and(Limit::has_fixed_cost)
                 {
-                    plugin.known_denials.borrow_mut().insert(asked.key, denied, now.monotonic, u64::MAX);
+                    let most = plugin.service.as_ref().map_or(0, |service| nanos(service.max_remember));
+                    plugin.known_denials.borrow_mut().insert(
+                        asked.key,
+                        denied,
+                        now.monotonic,
+                        reset.min(most),
+                    );
                 }
                 stops.push(Stop { limit: asked.limit, denied });
             } else {
@@ -509,8 +516,6 @@ impl Filter {
 impl Compiled {
     /// `None` where a clock fails.
     fn now(&self) -> Option<Now> {
-        let nanos =
-            |time: Duration| time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into());
         Some(Now {
             monotonic: nanos(clock::monotonic()?),
             wall: if self.limits.needs_wall_clock { nanos(clock::wall()?) } else { 0 },
@@ -569,6 +574,10 @@ impl Limit {
     fn has_fixed_cost(&self) -> bool {
         matches!(self.cost, Cost::Fixed(_))
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into())
 }
 
 /// A header that the service may write.

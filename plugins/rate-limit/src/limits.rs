@@ -19,7 +19,8 @@ use crate::rls;
 const MAX_LIMITS: usize = 512;
 /// How many limits of one key lie in one shard, so that they cost one read and one write: of 32 entries, a quarter.
 const TOGETHER: usize = 8;
-const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
+/// The longest period of a limit.
+pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
 
 /// Every limit, and what none of them applies to.
 #[derive(Debug)]

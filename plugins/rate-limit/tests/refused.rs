@@ -188,6 +188,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "rls.timeout: must be from 1ms to 60s",
     ),
     (
+        r#"{"maxRequests": 1, "rls": {"cluster": "c", "domain": "d", "maxRemember": "2d"}}"#,
+        "rls.maxRemember: must be at most 24h",
+    ),
+    (
         r#"{"maxRequests": 1, "rls": {"cluster": "c", "domain": "d", "failureMode": "open"}}"#,
         "rls.failureMode: unknown variant `open`, expected `allow` or `deny`",
     ),
