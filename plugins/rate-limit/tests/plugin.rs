@@ -243,6 +243,53 @@ fn a_spoofed_forwarded_for_changes_nothing() {
 }
 
 #[test]
+fn an_exhausted_limit_behind_an_unusable_x_forwarded_for_stays_exhausted() {
+    let envoy =
+        Envoy::start::<RateLimit>(THREE.replacen('{', r#"{"clientIp": {"source": "xForwardedFor"}, "#, 1));
+    let status = |forwarded: Option<&[u8]>| {
+        let request = Request::get("/").from("10.9.9.9");
+        let request =
+            forwarded.into_iter().fold(request, |request, line| request.header("x-forwarded-for", line));
+        envoy.exchange(request, Response::new(200)).response.status
+    };
+    assert_eq!([(); 3].map(|()| status(Some(b"garbage"))), [200; 3]);
+    for unusable in [
+        &b"garbage"[..],
+        b"",
+        b" ",
+        b",",
+        b"2.2.2.2, garbage",
+        b"2.2.2.2,",
+        b"999.1.1.1",
+        b"unknown",
+        b"\xff",
+    ] {
+        assert_eq!(status(Some(unusable)), 429, "{}", unusable.escape_ascii());
+    }
+    assert_eq!(status(None), 429);
+    assert_eq!(status(Some(b"2.2.2.2")), 200, "another client");
+}
+
+#[test]
+fn an_empty_value_before_a_real_one_loses_no_part_of_a_key() {
+    for (source, name, values) in
+        [("header:x-tenant", "x-tenant", ["", "acme"]), ("cookie:sid", "cookie", ["sid=", "sid=acme"])]
+    {
+        let envoy =
+            Envoy::start::<RateLimit>(limit(&format!(r#""key": ["{source}"], "requests": 1, "per": "1h""#)));
+        let statuses = [(); 2].map(|()| {
+            let request = values.iter().fold(Request::get("/"), |request, value| request.header(name, value));
+            envoy.exchange(request, Response::new(200)).response.status
+        });
+        assert_eq!(statuses, [200, 429], "{source}");
+    }
+    let envoy = Envoy::start::<RateLimit>(limit(r#""key": ["query:t"], "requests": 1, "per": "1h""#));
+    let statuses =
+        [(); 2].map(|()| envoy.exchange(Request::get("/?t=&t=acme"), Response::new(200)).response.status);
+    assert_eq!(statuses, [200, 429]);
+}
+
+#[test]
 fn ipv6_clients_are_told_apart_by_their_64() {
     let envoy = Envoy::start::<RateLimit>(THREE);
     let passes =

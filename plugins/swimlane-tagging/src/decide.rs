@@ -353,7 +353,7 @@ impl Split {
         }
         let chosen = match self.no_key {
             NoKey::Default => None,
-            NoKey::Cookie => match request.cookie(&self.sticky_cookie).filter(|id| !id.is_empty()) {
+            NoKey::Cookie => match request.cookie(&self.sticky_cookie) {
                 Some(id) => Some(decide(self.shares.bucket(&id), Reason::Split)),
                 None => (world.uuid)().map(|id| {
                     let decision = decide(self.shares.bucket(id.as_bytes()), Reason::Split);
