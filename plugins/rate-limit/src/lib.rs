@@ -79,6 +79,9 @@ impl Plugin for RateLimit {
         let service = config.rls.as_ref().map(Service::compile).transpose().at("rls")?;
         let replies = Replies::compile(&config.response, config.rls.as_ref())?;
         let limits = Limits::compile(&config)?;
+        if limits.read_client_ip() {
+            client_ip.warn_if_forgeable();
+        }
         let headers = match config.max_requests {
             Some(_) => RateLimitHeaders::XRateLimit,
             None => RateLimitHeaders::Ietf,
@@ -559,7 +562,7 @@ impl Compiled {
         };
         Some(Shown {
             name: self.limits.name(check.limit),
-            policy: Some((check.rate.requests(), headers::seconds(check.rate.per()))),
+            policy: Some(headers::policy(check.rate.requests(), check.rate.per())),
             remaining: left.remaining,
             reset: reset.map(headers::seconds),
         })

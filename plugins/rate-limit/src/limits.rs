@@ -166,6 +166,12 @@ impl Limits {
         self.get(index).map_or("", |limit| &limit.name)
     }
 
+    /// Whether the client's address decides which limits apply, or under which key.
+    pub fn read_client_ip(&self) -> bool {
+        conditions(&self.limits, &self.exempt).any(Condition::reads_client_ip)
+            || self.limits.iter().flat_map(Limit::sources).any(Sources::reads_client_ip)
+    }
+
     /// The limits that apply to a request, each by its place.
     ///
     /// Servers may read one request differently. A request is charged to every limit that some reading of it is charged
@@ -295,6 +301,15 @@ impl Limit {
         }
     }
 
+    /// The sources of its key and its descriptor.
+    fn sources(&self) -> impl Iterator<Item = &Sources> {
+        let descriptor = match &self.kind {
+            Kind::Local(_) => &[][..],
+            Kind::Global(descriptor) => descriptor,
+        };
+        self.key.iter().chain(descriptor.iter().map(|(_, source)| source))
+    }
+
     /// What the limit asks for of a request that it applies to.
     fn apply(&self, request: &Request, secret: Secret) -> Option<Applied> {
         let (mut first, mut hash) = (None, 0);
@@ -347,10 +362,7 @@ impl Local {
             return Err(ConfigError::new("needs requests and per"));
         };
         let quota = Quota::compile(limit, requests, per, limit.burst)?;
-        if let Cost::Fixed(cost) = cost
-            && quota.rate.requests() > 0
-            && quota.rate.take(None, Default::default(), *cost).is_err()
-        {
+        if !quota.admits(cost) {
             return Err(ConfigError::new("is more than there can ever be left")).at("cost");
         }
         let overrides = limit.overrides.as_deref().unwrap_or_default();
@@ -361,7 +373,8 @@ impl Local {
         let (mut exact, mut prefixes) = (Vec::new(), Vec::new());
         for (index, other) in overrides.iter().enumerate() {
             let compiled = Quota::compile(limit, other.requests, other.per.unwrap_or(per), other.burst);
-            let quota = compiled.at_index(index).at("overrides")?;
+            let quota =
+                compiled.and_then(|quota| quota.admitting(cost, other)).at_index(index).at("overrides")?;
             let (value, list) = match other.value.strip_suffix('*') {
                 Some(prefix) => (prefix, &mut prefixes),
                 None => (other.value.as_str(), &mut exact),
@@ -438,6 +451,29 @@ impl Quota {
             return Err(ConfigError::new(format!("{requests} is more than can be counted"))).at("requests");
         };
         Ok(Self { rate, id: Secret::KNOWN.hash(Secret::KNOWN.hash(0, limit.name.as_bytes()), id.as_bytes()) })
+    }
+
+    /// Whether a request of this cost can ever pass, where not all are denied.
+    fn admits(&self, cost: &Cost) -> bool {
+        match cost {
+            Cost::Fixed(cost) if self.rate.requests() > 0 => {
+                self.rate.take(None, Default::default(), *cost).is_ok()
+            }
+            _ => true,
+        }
+    }
+
+    /// The quota of an override, if a request of this cost can ever pass.
+    fn admitting(self, cost: &Cost, written: &config::Override) -> Result<Self, ConfigError> {
+        let Cost::Fixed(least) = cost else { return Ok(self) };
+        if self.admits(cost) {
+            return Ok(self);
+        }
+        let (field, hint) = match written.burst {
+            Some(_) => ("burst", ""),
+            None => ("requests", "; requests: 0 denies all"),
+        };
+        Err(ConfigError::new(format!("is less than cost, which is {least}{hint}"))).at(field)
     }
 }
 

@@ -87,6 +87,18 @@ const IN_A_LIMIT: &[(&str, &str)] = &[
         ".overrides[0]: missing field `requests`",
     ),
     (
+        r#""name": "a", "key": ["path"], "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 0}, {"value": "y", "requests": 4}, {"value": "z", "requests": 3}]"#,
+        ".overrides[2].requests: is less than cost, which is 4; requests: 0 denies all",
+    ),
+    (
+        r#""name": "a", "key": ["path"], "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 9, "burst": 3}]"#,
+        ".overrides[0].burst: is less than cost, which is 4",
+    ),
+    (
+        r#""name": "a", "key": ["path"], "algorithm": "fixedWindow", "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 3}]"#,
+        ".overrides[0].requests: is less than cost, which is 4; requests: 0 denies all",
+    ),
+    (
         r#""name": "a", "key": [], "requests": 1, "per": "1s", "chargeWhen": {"statuses": [401]}"#,
         ".chargeWhen: needs charge: response",
     ),

@@ -339,6 +339,31 @@ fn a_grpc_client_is_told_that_the_service_is_not_there() {
 }
 
 #[test]
+fn a_reply_of_failure_says_that_limiting_failed_and_not_that_a_limit_is_exceeded() {
+    let body = |response: &str| {
+        let config = format!(
+            r#"{{"response": {{{response}}}, "rls": {{"cluster": "{CLUSTER}", "domain": "d", "failureMode": "deny", "failureStatus": 500}}, "limits": [
+                {{"name": "t", "backend": "rls", "descriptor": [{{"key": "k", "value": "header:x-tenant"}}]}}]}}"#
+        );
+        let envoy = Envoy::builder().cluster(CLUSTER, Cluster::Healthy).start::<RateLimit>(config);
+        let response = answered(&envoy, Err(14)).response();
+        assert_eq!(response.status, 500);
+        String::from_utf8(response.body).unwrap()
+    };
+    assert_eq!(body(""), "Rate limiting is not available");
+    assert_eq!(body(r#""body": "Slow down.", "headers": {"x-a": "b"}"#), "Rate limiting is not available");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&body(r#""problemJson": true, "body": "Slow down.""#))
+            .unwrap(),
+        serde_json::json!({
+            "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "status": 500,
+            "detail": "Rate limiting is not available",
+        })
+    );
+}
+
+#[test]
 fn the_manifest_with_a_service_is_a_configuration() {
     let manifest = include_str!("../../../manifests/examples/rate-limit/wasmplugin.yaml");
     let manifest: serde_json::Value = serde_norway::from_str(manifest).unwrap();

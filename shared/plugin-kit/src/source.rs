@@ -279,6 +279,12 @@ impl Sources {
     pub fn value(&self, request: &Request) -> Option<Bytes> {
         self.0.iter().find_map(|source| source.value(request))
     }
+
+    /// Whether one of them is the client's address.
+    #[must_use]
+    pub fn reads_client_ip(&self) -> bool {
+        self.0.contains(&Source::ClientIp)
+    }
 }
 
 #[cfg(test)]
