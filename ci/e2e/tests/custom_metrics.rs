@@ -431,7 +431,7 @@ fn no_query_becomes_a_label_whatever_the_target_looks_like() {
     assert!(envoy.deaths().unwrap().is_empty());
 }
 
-/// What Envoy has of a number in metadata is a double.
+/// Every number in metadata is a double.
 #[test]
 fn numbers_in_metadata_are_read_as_doubles() {
     let by = |key: &str| json!({"source": format!("property:metadata.filter_metadata.demo.{key}")});

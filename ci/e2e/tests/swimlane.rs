@@ -279,7 +279,7 @@ fn an_expired_slot_gives_no_lane() {
     .unwrap();
 }
 
-/// HTTP/1.1 has no trailers in Envoy unless it is told to.
+/// Envoy drops trailers of HTTP/1.1 unless `enable_trailers` is set.
 #[test]
 fn a_lane_in_the_trailers_of_a_request_never_reaches_the_upstream() {
     let upstream = Upstream::start().unwrap();

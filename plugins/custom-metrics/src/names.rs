@@ -10,11 +10,11 @@ use crate::config::{Kind, Metric};
 /// Labels that Istio's bootstrap, or Prometheus, has already.
 const RESERVED: [&str; 5] = ["le", "cache", "component", "tag", "wasm_filter"];
 
-/// How names begin that other metrics of a proxy have, and whose they are.
+/// The prefixes of other metrics of a proxy, and their owners.
 const OTHERS: [(&str, &str); 3] =
     [("wasm_filter", "these plugins'"), ("istio_", "Istio's"), ("envoy_", "Envoy's")];
 
-/// What Prometheus calls this plugin's own metrics, once their labels are cut out.
+/// This plugin's own metrics as Prometheus names them, without their labels.
 const OWN: [&str; 4] = ["series", "overflowed_total", "skipped_total", "undecided_total"];
 
 /// The one pair of a name and its suffix that is allowed, in metrics that have both. A series names its labels with the

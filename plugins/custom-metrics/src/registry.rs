@@ -115,16 +115,16 @@ pub fn ask(key: &str, series: &Name, bound: Bound) -> Answer {
     answer.unwrap_or(Answer::Unknown)
 }
 
-/// What the registry under a key has.
+/// The contents of a registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The names of its series.
     pub names: Vec<String>,
-    /// Whether some series had to be recorded as others.
+    /// Whether it takes no more series, or none with a guessed route.
     pub is_full: bool,
 }
 
-/// What the registry under `key` has.
+/// Reads the registry under `key`.
 ///
 /// Envoy frees a series with the last VM that holds it. Whoever takes the place of other VMs holds theirs, or every
 /// counter would begin anew.

@@ -74,7 +74,7 @@ fn path_of(target: &[u8]) -> Option<&[u8]> {
     Some(path.unwrap_or(b"/"))
 }
 
-/// What comes before a query, its `?` plain or encoded, and of a path or URL before a fragment.
+/// Cuts off a query, its `?` plain or encoded, and of a path or URL the fragment.
 pub fn without_query(value: &[u8]) -> &[u8] {
     let is_query = |at: usize| matches!(value.get(at..), Some([b'?', ..] | [b'%', b'3', b'f' | b'F', ..]));
     let end = (0..value.len()).find(|&at| is_query(at)).unwrap_or(value.len());

@@ -58,9 +58,9 @@ pub struct Series {
 #[derive(Debug, Default)]
 struct State {
     ids: Ids,
-    /// Every series with a template that there will be; from then on nothing is asked about others.
+    /// All series, once no more are taken; from then on shared data is not read.
     full: Option<Registry>,
-    /// The same of series with a guessed route.
+    /// All series, once no more with a guessed route are taken.
     full_of_guessed: Option<Registry>,
 }
 

@@ -482,7 +482,7 @@ fn whatever_a_neighbour_writes_new_series_are_taken() {
                 assert_eq!(counted, 1, "{name}: {}", value.escape_ascii());
             }
         }
-        // Whoever comes next holds what was taken since.
+        // The next VM holds the series that were taken since.
         let next = Envoy::builder().shared_data(old.shared_data()).start::<CustomMetrics>(&config);
         let held = series(&next, "t_total");
         assert!(

@@ -72,8 +72,8 @@ impl Gcra {
         (units.and_then(|units| u64::try_from(units).ok()).unwrap_or(0), self.nanos(ahead))
     }
 
-    /// The state that is kept instead of one that this rate cannot have brought about: after a larger burst, or where
-    /// others wrote to the table. `leeway` is how far apart the clocks of two workers may be read.
+    /// The state that replaces one which this rate cannot have written: a larger burst did, or another plugin. `leeway` is
+    /// the time that may lie between the clock readings of two workers.
     pub fn repaired(&self, state: State, now: u64, leeway: u64) -> Option<State> {
         let latest = self.state(now, self.most());
         (state.nanos > latest.nanos.saturating_add(leeway)).then_some(latest)
@@ -89,7 +89,7 @@ impl Gcra {
         self.increment(self.burst)
     }
 
-    /// How far ahead it may be after charges that nobody was asked about.
+    /// How far ahead it may be after charges that could not be refused.
     fn most(&self) -> u128 {
         self.tolerance().saturating_mul(2)
     }

@@ -211,7 +211,7 @@ impl HttpContext for Filter {
         if stops.is_empty() && !self.checks.is_empty() {
             match plugin.charge(&mut self.checks, now) {
                 Some(denied) => stops = denied,
-                // Nobody knows whether it is over the limit, so it is not let through.
+                // The counters could not be read or written, so the request is denied.
                 None if self.checks.iter().any(|check| check.enforce) && plugin.mode == Mode::Enforce => {
                     self.checks.clear();
                     return self.answer(&plugin.replies.failed("rate_limit_contended", request.is_grpc()));
@@ -344,7 +344,7 @@ impl Filter {
             let status = statuses.get(index);
             let over = answer.over && (!names_one || status.is_some_and(|status| status.over));
             let reset = status.and_then(|status| status.reset).or(if over { fallback } else { None });
-            // No window is longer: it is a time and no duration.
+            // No window is longer: such a reset is a date.
             let told = reset.filter(|reset| *reset <= nanos(limits::MAX_PERIOD));
             if let Some(status) = status.filter(|status| asked.holds && status.policy.is_some()) {
                 self.told.push((asked.limit, Status { reset: told, ..*status }));

@@ -310,7 +310,7 @@ impl Limit {
         self.key.iter().chain(descriptor.iter().map(|(_, source)| source))
     }
 
-    /// What the limit asks for of a request that it applies to.
+    /// The key of a request that the limit applies to, and its rate or descriptor.
     fn apply(&self, request: &Request, secret: Secret) -> Option<Applied> {
         let (mut first, mut hash) = (None, 0);
         for source in &self.key {

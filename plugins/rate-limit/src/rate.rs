@@ -118,14 +118,14 @@ impl Rate {
         }
     }
 
-    /// What is kept instead of a slot that this rate cannot have brought about, so that it denies only for a while.
+    /// The slot that replaces one which this rate cannot have written, so that it denies for a bounded time.
     pub fn repaired(&self, slot: Slot, now: Now) -> Option<Slot> {
         match &self.algorithm {
             Kind::Gcra(gcra) => {
                 let state = gcra.repaired(state(Some(slot)), now.monotonic, LEEWAY)?;
                 Some(self.of_gcra(gcra, state, now))
             }
-            // A window that is not this one or next to it starts anew.
+            // A count of any other window than this one and its neighbours is reset.
             Kind::Nothing | Kind::Window(_) => None,
         }
     }

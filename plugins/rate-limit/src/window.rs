@@ -53,7 +53,7 @@ impl Window {
         Counts { current: self.bounded(after), ..counts }
     }
 
-    /// A count that this limit can have brought about: no larger limit and no other writer locks a client out for longer.
+    /// At most the count that this limit can reach, whatever a larger limit or another plugin wrote.
     fn bounded(&self, count: u64) -> u32 {
         u32::try_from(count.min(self.requests.saturating_mul(2))).unwrap_or(u32::MAX)
     }

@@ -1,4 +1,4 @@
-//! Whatever one client does, the answers to another are those of a run without it.
+//! One client changes no answer to another: each test compares a run with an attacker to a run without.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rate_limit::RateLimit;
 
 const VICTIM: &str = "10.9.9.9";
 
-/// What a client sees of its request: the status, and what the plugin says of limits.
+/// The client's view of a response: its status, and its headers about limits.
 type Seen = (u16, Vec<(String, String)>);
 
 fn seen(response: &SeenResponse) -> Seen {

@@ -194,12 +194,12 @@ impl HttpContext for Filter {
         Action::Continue
     }
 
-    /// A lane is a header. What a client writes into trailers, some servers read as headers too.
+    /// Removes a client's own lane from the trailers, which some servers merge into the headers.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         let plugin = &self.plugin;
         let names = iter::once(&plugin.header).chain(&plugin.bucket_header).map(HeaderName::as_str);
         if plugin.mode == Mode::Enforce && REQUEST_TRAILERS.remove_each(names).is_err() {
-            // What kind of request it is, is no longer to be read.
+            // The request's content type is no longer readable.
             Reply::unsanitized(false).send();
             return Action::Pause;
         }

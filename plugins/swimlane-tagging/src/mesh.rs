@@ -100,8 +100,8 @@ pub fn insert(row: &[u8], id: Id, lane: &str, now: Duration, ttl: Duration) -> W
     Written { row: Some(written), conflict }
 }
 
-/// Whether the entry has not expired. One that expires later than any written until now, by a worker that read its clock
-/// a little later, is not of this table.
+/// Whether the entry has not expired. One that expires later than a worker could have written is not of this table; a
+/// worker may have read its clock a little later than this one.
 fn is_alive(entry: &Entry<'_>, now: Duration, ttl: Duration) -> bool {
     const LEEWAY: Duration = Duration::from_secs(1);
     millis(now) < entry.expires && entry.expires <= millis(latest(now, ttl).saturating_add(LEEWAY))

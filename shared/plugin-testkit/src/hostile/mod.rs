@@ -100,8 +100,8 @@ pub fn any_neighbour<P: Callbacks>(directory: impl AsRef<Path>, more: &[&str]) {
     }
 }
 
-/// What a neighbour in the shared data may write over a value: nothing, zeros, ones, parts and more of it, the versions
-/// before and after, and in the place of any number the largest.
+/// Bytes that another plugin may write over a value in shared data: none, zeros, ones, parts of the value and more than
+/// it, the versions before and after, and the largest number in the place of any.
 #[must_use]
 pub fn overwrites(value: &[u8]) -> Vec<Vec<u8>> {
     let size = value.len();
