@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use e2e::frames::{END_STREAM, Field, PREFACE, conclusion, headers};
 use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Promtool, eventually, stats_tags};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -382,6 +383,94 @@ fn a_line_end_in_a_claim_is_one_clean_label() {
     assert_eq!(Client::new(envoy.address("shop")).load(1, vec![Message::get("/")]).unwrap()[&200], 1);
     let expected = labels([("plan", "gold__._method_EVIL___"), ("method", "GET")]);
     assert_eq!(series_of(&envoy, "app_requests_total", 1), BTreeMap::from([(expected, 1)]));
+}
+
+/// A query with a secret in every kind of target. Envoy makes a path of an absolute form over HTTP/1.1, which is `?…` where
+/// it has none, and resets streams of HTTP/2 with a `:path` that has no slash.
+#[test]
+fn no_query_becomes_a_label_whatever_the_target_looks_like() {
+    let config = json!({
+        "paths": {"templates": ["/users/{id}"]},
+        "metrics": [{"name": "app_requests_total", "type": "counter", "labels": {
+            "route": {"pathTemplate": true}, "first": {"source": "pathSegment:1"}, "status": {"status": true},
+        }}],
+    });
+    let (envoy, http1) = start(&config, printed(&config).1);
+    let templated = ("/users/{id}", "users");
+    let mut expected = Series::new();
+    for (target, over_http1, over_http2, (route, first)) in [
+        ("?token=secret", Some("400"), None, ("unknown", "unknown")),
+        ("token?token=secret", Some("400"), None, ("unknown", "unknown")),
+        ("http://shop.example.com/users/7?token=secret", Some("200"), None, templated),
+        ("http://shop.example.com?token=secret", Some("404"), None, ("unknown", "unknown")),
+        ("//a/users/7?token=secret", Some("404"), Some("404"), ("//a/users/{id}", "unknown")),
+        ("/users/7?token=secret", Some("200"), Some("200"), templated),
+        ("/users/7%3Ftoken=secret", Some("200"), Some("200"), templated),
+        ("/none%3Ftoken=secret", Some("404"), Some("404"), ("/none", "none")),
+        ("/users/7#?token=secret", Some("400"), Some("400"), templated),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n");
+        http1.raw(head.as_bytes()).unwrap();
+        let mut stream = TcpStream::connect(envoy.address("shop")).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let fields: [Field; 4] = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":authority", b"shop.example.com"),
+            (b":path", target.as_bytes()),
+        ];
+        stream.write_all(&[PREFACE, &headers(1, END_STREAM, &fields)].concat()).unwrap();
+        conclusion(&mut stream).unwrap();
+        for status in [over_http1, over_http2].into_iter().flatten() {
+            *expected.entry(labels([("route", route), ("first", first), ("status", status)])).or_insert(0) +=
+                1;
+        }
+    }
+    assert_eq!(series_of(&envoy, "app_requests_total", expected.values().sum()), expected);
+    assert!(!envoy.prometheus().unwrap().contains("secret"));
+    assert!(envoy.deaths().unwrap().is_empty());
+}
+
+/// Every number in metadata is a double.
+#[test]
+fn numbers_in_metadata_are_read_as_doubles() {
+    let by = |key: &str| json!({"source": format!("property:metadata.filter_metadata.demo.{key}")});
+    let config = json!({"metrics": [
+        {"name": "app_requests_total", "type": "counter", "labels": {"a": by("whole"), "b": by("half"), "c": by("printable")}},
+        {"name": "app_weight", "type": "gauge", "value": "property:metadata.filter_metadata.demo.whole"},
+    ]});
+    let metadata = json!({
+        "name": "envoy.filters.http.set_metadata",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+            "metadata": [{"metadata_namespace": "demo", "value": {"whole": 3, "half": -0.5, "printable": 11.2}}],
+        },
+    });
+    let listener = Listener::new("shop").filter(metadata).discovered(filter("custom-metrics", &config));
+    let bootstrap = Bootstrap::new().stats(printed(&config).1).listener(listener.raw_route(direct("/", 200)));
+    let envoy = bootstrap.start().unwrap();
+    envoy.check_configured().unwrap();
+    assert_eq!(Client::new(envoy.address("shop")).send(&Message::get("/")).unwrap().status, 200);
+    let expected = labels([("a", "3"), ("b", "-0.5"), ("c", "11.2")]);
+    assert_eq!(series_of(&envoy, "app_requests_total", 1), BTreeMap::from([(expected, 1)]));
+    assert_eq!(series(&envoy, "app_weight"), BTreeMap::from([(labels([]), 3)]));
+}
+
+#[test]
+fn junk_paths_of_one_client_take_no_series_from_the_templates() {
+    let config = json!({
+        "paths": {"templates": ["/users/{id}"]},
+        "defaults": {"maxSeries": 20},
+        "metrics": [{"name": "app_requests_total", "type": "counter", "labels": {"route": {"pathTemplate": true}}}],
+    });
+    let (envoy, client) = start(&config, printed(&config).1);
+    let junk = (0..2000).map(|number| Message::get(format!("/junk-{number}")));
+    client.load(8, junk.collect()).unwrap();
+    client.load(8, (0..100).map(|user| Message::get(format!("/users/{user}"))).collect()).unwrap();
+    let counted = series_of(&envoy, "app_requests_total", 2100);
+    assert_eq!(counted[&labels([("route", "/users/{id}")])], 100);
+    assert_eq!(counted[&labels([("route", "_other")])], 1990, "half of the series were for junk");
+    assert_eq!(counted.len(), 12);
 }
 
 #[test]

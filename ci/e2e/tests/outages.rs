@@ -17,9 +17,13 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_secs(20);
 /// What the plugins wait for a service.
 const TIMEOUT: &str = "500ms";
+/// Counts the calls to a service that had no answer.
+const ERRORS: &str = "wasmcustom.wasm_filter.rate_limit.rls_errors_total";
 /// Ten of them: this machine is busy with the load.
 const PATIENCE: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 8;
+/// How long a client of a load waits between requests: each is a connection of its own, and its port is gone for a minute.
+const PACE: Duration = Duration::from_millis(10);
 
 fn filter(plugin: &str, name: &str, config: &Value) -> Value {
     Plugin::named(plugin).unwrap().filter(name, config).unwrap()
@@ -55,8 +59,7 @@ fn under_load(address: SocketAddr, message: &Message, disturb: impl FnOnce()) ->
             let asked = Instant::now();
             *seen.statuses.entry(client.send(message).unwrap().status).or_default() += 1;
             seen.slowest = seen.slowest.max(asked.elapsed());
-            // Each request is a connection of its own, and its port is gone for a minute.
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(PACE);
         }
         seen
     };
@@ -68,6 +71,18 @@ fn under_load(address: SocketAddr, message: &Message, disturb: impl FnOnce()) ->
         clients.into_iter().for_each(|client| all.add(&client.join().unwrap()));
         all
     })
+}
+
+/// Waits until a counter or gauge of Envoy is as wanted.
+fn wait_for(envoy: &Envoy, name: &str, wanted: impl Fn(u64) -> bool) {
+    let is = || wanted(envoy.stat(name).unwrap_or(0)).then_some(());
+    eventually(name, LIMIT, is).unwrap();
+}
+
+/// Waits until a counter of Envoy has grown by so much.
+fn wait_for_more(envoy: &Envoy, name: &str, more: u64) {
+    let before = envoy.stat(name).unwrap_or(0);
+    wait_for(envoy, name, |now| now >= before + more);
 }
 
 fn asking(failure_mode: &str) -> Value {
@@ -115,30 +130,30 @@ fn a_rate_limit_service_that_goes_away_holds_no_request() {
     let decides = |mode: &str| {
         // What the service decides is counted by the service; an answer of its own is one without an error.
         eventually("the service decides", LIMIT, || {
-            let errors = || envoy.stat("wasmcustom.wasm_filter.rate_limit.rls_errors_total").unwrap_or(0);
+            let errors = || envoy.stat(ERRORS).unwrap_or(0);
             let before = errors();
             let status = Client::new(envoy.address(mode)).send(&message).ok()?.status;
             (status == 200 && errors() == before).then_some(())
         })
         .unwrap();
     };
-    let a_moment = || std::thread::sleep(Duration::from_millis(700));
+    let some_give_up = || wait_for_more(&envoy, ERRORS, CLIENTS as u64);
 
     for (mode, instead) in [("allow", 200), ("deny", 503)] {
         decides(mode);
-        disturbed(mode, 0, &[200], &|| std::thread::sleep(Duration::from_millis(100)));
+        disturbed(mode, 0, &[200], &|| wait_for_more(&envoy, "cluster.ratelimit.upstream_rq_completed", 50));
         disturbed(mode, 1, &[200, instead], &|| {
             service.stop().unwrap();
-            a_moment();
+            some_give_up();
         });
         disturbed(mode, 1, &[200, instead], &|| service.resume().unwrap());
         decides(mode);
         disturbed(mode, 10, &[200, instead], &|| {
             for _ in 0..10 {
                 service.stop().unwrap();
-                std::thread::sleep(Duration::from_millis(30));
+                wait_for(&envoy, "cluster.ratelimit.upstream_rq_active", |active| active > 0);
                 service.resume().unwrap();
-                std::thread::sleep(Duration::from_millis(30));
+                wait_for_more(&envoy, "cluster.ratelimit.upstream_rq_completed", 1);
             }
         });
         decides(mode);
@@ -158,9 +173,9 @@ fn a_rate_limit_service_that_goes_away_holds_no_request() {
     let killed = std::cell::RefCell::new(Some(service));
     disturbed("deny", 1, &[503], &|| {
         drop(killed.take());
-        a_moment();
+        some_give_up();
     });
-    disturbed("allow", 1, &[200], &a_moment);
+    disturbed("allow", 1, &[200], &some_give_up);
     let _anew = Service::at(&address.to_string(), &["--requests", "1000000"]).unwrap();
     decides("deny");
     tally.listeners = 2;
@@ -215,7 +230,7 @@ fn a_key_server_that_comes_and_goes_holds_no_request() {
         let seen = under_load(envoy.address("shop"), message, || {
             for state in states.iter().cycle().take(4 * states.len()) {
                 server.set(state.clone());
-                std::thread::sleep(Duration::from_millis(100));
+                wait_for_more(&envoy, "http.shop.downstream_rq_completed", 40);
             }
         });
         assert!(seen.statuses.keys().all(|status| allowed.contains(status)), "{seen:?}");

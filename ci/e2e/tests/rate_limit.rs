@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use e2e::Service;
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, another, eventually};
+use harness::{Bootstrap, Client, Direction, Envoy, Listener, Message, Plugin, another, eventually};
 use load::{Statuses, load};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -193,6 +193,92 @@ fn a_client_is_who_envoy_says_it_is() {
     let hosts = (1..10).filter(|host| passes("forwarded", [127, 0, 0, 2], &format!("2001:db8:1:2::{host}")));
     assert_eq!(hosts.count(), 2);
     assert!(passes("forwarded", [127, 0, 0, 2], "2001:db8:1:3::1"), "another /64");
+}
+
+#[test]
+fn an_exhausted_limit_behind_an_unusable_x_forwarded_for_stays_exhausted() {
+    // Envoy itself appends the peer's address.
+    let config = json!({"clientIp": {"source": "xForwardedFor", "trustedHops": 2}, "limits": [{"name": "c", "key": ["clientIp"], "requests": 2, "per": "1h"}]});
+    let envoy = start(Bootstrap::new().listener(listener("shop", &config)));
+    for client in [Client::new(envoy.address("shop")), Client::http2(envoy.address("shop"))] {
+        for forwarded in ["garbage", "", "2.2.2.2, garbage", "2.2.2.2,", "999.1.1.1", "\u{ff}"] {
+            let mut message = Message::get("/").header("x-forwarded-for", forwarded);
+            message.from = Ipv4Addr::new(127, 0, 0, 7);
+            let first = status(&client, &message);
+            assert!(matches!(first, 200 | 429), "{first} {forwarded:?}");
+        }
+        let mut other = Message::get("/");
+        other.from = Ipv4Addr::new(127, 0, 0, 7);
+        assert_eq!(status(&client, &other), 429);
+    }
+    let denied = envoy.stat("wasmcustom.wasm_filter.rate_limit.component.c.denied_total");
+    assert_eq!(denied, Some(12), "all but two of fourteen");
+}
+
+#[test]
+fn no_spelling_of_a_path_or_method_escapes_its_limit() {
+    let config = json!({
+        "exempt": [{"match": {"paths": [{"prefix": "/healthz"}]}}],
+        "limits": [{
+            "name": "login", "match": {"methods": ["POST"], "paths": [{"exact": "/login"}]},
+            "key": [], "requests": 1, "per": "366d",
+        }],
+    });
+    let envoy = start(Bootstrap::new().listener(listener("shop", &config)));
+    let post = |method: &str, path: &str| Message { method: method.into(), ..Message::get(path) };
+    let http1 = Client::new(envoy.address("shop"));
+    let http2 = Client::http2(envoy.address("shop"));
+    assert_eq!(status(&http1, &post("POST", "/login")), 200, "the only one there is");
+    let spellings = [
+        "/login",
+        "/login/",
+        "/Login",
+        "/LOGIN/",
+        "//login",
+        "/login;x",
+        "/;/login",
+        "/lo%67in",
+        "/%6Cogin/",
+        "/login%2F",
+        "/%2flogin",
+        "/login%20",
+        "/login.",
+        "/./login",
+        "/x/../login",
+        "/x/%2e%2e/login",
+        "/login?x=1",
+        "/login%3Fx",
+        "/healthz/..%2flogin",
+        "/healthz/../login",
+        "/healthz;/../login",
+        "/healthz/%252e%252e/login",
+    ];
+    for path in spellings {
+        for (client, methods) in [(&http1, &["POST"][..]), (&http2, &["POST", "post", "Post"])] {
+            for method in methods {
+                assert_eq!(status(client, &post(method, path)), 429, "{method} {path}");
+            }
+        }
+    }
+    // Envoy reads it as a path, over HTTP/1.
+    assert_eq!(status(&http1, &post("POST", "http://shop.example.com/login")), 429);
+    for path in ["/", "/loginx", "/login/x", "/healthz", "/healthz/login"] {
+        for client in [http1, http2] {
+            assert_eq!(status(&client, &post("POST", path)), 200, "{path}");
+        }
+    }
+}
+
+/// Envoy does not say the direction of a listener when it configures a plugin, so all sidecars are warned.
+#[test]
+fn an_address_that_a_client_can_choose_is_warned_about() {
+    let is_warned = |config: &Value| {
+        let listener = listener("shop", config).direction(Direction::Inbound);
+        let envoy = start(Bootstrap::new().listener(listener));
+        envoy.log().contains("clientIp: on a sidecar or waypoint")
+    };
+    assert!(is_warned(&json!({"maxRequests": 5})));
+    assert!(!is_warned(&json!({"limits": [{"name": "c", "key": [], "requests": 5, "per": "1s"}]})));
 }
 
 /// A listener whose limit is the service's; the fault comes with the request.

@@ -63,7 +63,8 @@ pub enum Unmatched {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Defaults {
     /// How many series a metric may have in one proxy, over all workers; 1 to 10000. What comes after is recorded in
-    /// one more series. Series are never freed as long as the proxy runs, so this bounds its memory. Default 500.
+    /// one more series. Series are never freed as long as the proxy runs, so this bounds its memory. With templates and
+    /// `unmatched: auto`, other paths take at most half of them, rounded up. Default 500.
     pub max_series: u32,
     /// The value of every label of that one more series. Default `_other`.
     pub overflow_value: String,
@@ -90,7 +91,8 @@ impl Default for Defaults {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metric {
     /// `[a-zA-Z_][a-zA-Z0-9_]*`, unique; a counter's ends in `_total`. No other plugin of the proxy, nor the
-    /// application behind it, may have a metric of this name.
+    /// application behind it, may have a metric of this name. `wasm_filter`, `istio_` and `envoy_` at its beginning are
+    /// refused.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
     #[serde(rename = "type")]

@@ -10,7 +10,7 @@ use plugin_kit::source::Source;
 
 use crate::config::Label;
 use crate::outcome::Outcome;
-use crate::route::Routes;
+use crate::route::{Routes, without_query};
 use crate::sanitise::sanitise;
 
 /// The methods of RFC 9110, and PATCH (RFC 5789). A client may send any token.
@@ -104,16 +104,26 @@ impl Origin {
     }
 }
 
-/// A property as text: Envoy gives numbers as eight bytes and flags as one, and no text of those has a NUL.
+/// A property as text: Envoy gives flags as one byte, and numbers as eight.
 fn readable(value: Bytes) -> Bytes {
-    match <[u8; 8]>::try_from(value.as_slice()) {
-        Ok(number) if number.contains(&0) => i64::from_le_bytes(number).to_string().into_bytes(),
-        _ => match value.as_slice() {
-            [0] => b"false".to_vec(),
-            [1] => b"true".to_vec(),
-            _ => value,
-        },
+    match value.as_slice() {
+        [0] => b"false".to_vec(),
+        [1] => b"true".to_vec(),
+        bytes => <[u8; 8]>::try_from(bytes).ok().and_then(number).map_or(value, String::into_bytes),
     }
+}
+
+/// The number that eight bytes of a property are; `None`: they are text.
+///
+/// Envoy does not say which of its numbers are doubles, as those in metadata are. Its integers, which are counts, sizes
+/// and nanoseconds, are below 2^61. The bits of doubles are above, but for ones as small as 10^-154.
+fn number(bytes: [u8; 8]) -> Option<String> {
+    let integer = i64::from_le_bytes(bytes);
+    let is_integer = integer.unsigned_abs() < 1 << 61;
+    let number = if is_integer { integer.to_string() } else { f64::from_le_bytes(bytes).to_string() };
+    // Some doubles look like text, such as 11.2. Text as a double has many more digits.
+    let is_text = std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains(char::is_control));
+    (!is_text || number.len() <= bytes.len()).then_some(number)
 }
 
 impl Value {
@@ -206,7 +216,7 @@ impl Value {
         }
     }
 
-    /// The label, at most `max` bytes; `missing` where there is no value.
+    /// The label, at most `max` bytes, or `missing` where there is no value; and whether it is a route that is guessed.
     pub fn label(
         &self,
         routes: &Routes,
@@ -214,19 +224,21 @@ impl Value {
         outcome: &Outcome,
         max: usize,
         missing: &str,
-    ) -> String {
-        let label = self.raw(routes, request, outcome).map(|value| sanitise(&value, max));
-        label.filter(|label| !label.is_empty()).unwrap_or_else(|| missing.to_owned())
+    ) -> (String, bool) {
+        let (value, is_guessed) = match self {
+            Self::Route => match routes.of(request.path()) {
+                Some(route) => (Some(route.label), route.is_guessed),
+                None => (None, false),
+            },
+            other => (other.raw(request, outcome), false),
+        };
+        let label = value.map(|value| sanitise(&value, max)).filter(|label| !label.is_empty());
+        (label.unwrap_or_else(|| missing.to_owned()), is_guessed)
     }
 
-    fn raw<'a>(
-        &'a self,
-        routes: &'a Routes,
-        request: &'a Request,
-        outcome: &Outcome,
-    ) -> Option<Cow<'a, [u8]>> {
+    fn raw(&self, request: &Request, outcome: &Outcome) -> Option<Cow<'_, [u8]>> {
         match self {
-            Self::Route => routes.of(request.path()),
+            Self::Route => None,
             Self::Method => {
                 let method = request.header(":method")?;
                 let known = METHODS.into_iter().find(|known| **known == *method);
@@ -238,13 +250,14 @@ impl Value {
                 let status = request.is_grpc().then(|| outcome.grpc_status())??;
                 Some(Cow::Owned(status.to_string().into_bytes()))
             }
-            Self::From(origins, allowed) => {
-                let value = origins.iter().find_map(|origin| origin.value(request))?;
-                Some(match allowed {
+            Self::From(origins, allowed) => origins.iter().find_map(|origin| {
+                let value = origin.value(request)?;
+                let label = match allowed {
                     Some(allowed) => Cow::Borrowed(allowed.of(&value)),
-                    None => Cow::Owned(without_query(value)),
-                })
-            }
+                    None => Cow::Owned(without_query(&value).to_vec()),
+                };
+                (!label.is_empty()).then_some(label)
+            }),
         }
     }
 }
@@ -327,16 +340,6 @@ pub fn constant(value: &str, max: usize) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A path or URL without its query, whatever header or property it came in.
-fn without_query(mut value: Bytes) -> Bytes {
-    let question = value.iter().position(|&byte| byte == b'?');
-    let before = question.and_then(|at| value.get(..at)).unwrap_or_default();
-    if before.starts_with(b"/") || before.windows(3).any(|part| part == b"://") {
-        value.truncate(before.len());
-    }
-    value
-}
-
 fn class(status: u16) -> &'static [u8] {
     match status {
         100..200 => b"1xx",
@@ -358,7 +361,7 @@ mod tests {
         let paths = Paths { templates: vec!["/users/{id}".into()], ..Paths::default() };
         let routes = Routes::compile(&paths).unwrap();
         let value = Value::compile(&label, false).unwrap();
-        value.label(&routes, request, outcome, 16, "unknown")
+        value.label(&routes, request, outcome, 16, "unknown").0
     }
 
     fn request() -> Request {
@@ -372,7 +375,19 @@ mod tests {
             ("x-evil", b";.;method=.=EVIL"),
             ("referer", b"https://a/b?token=secret"),
             ("x-plain", b"a?b"),
+            ("x-query", b"?token=secret"),
+            ("x-host-first", b"a.example/b?token=secret"),
+            ("x-encoded", b"/a%3Ftoken=secret"),
+            ("x-fragment", b"https://a/b#token=secret"),
+            ("x-number", b"c#7"),
         ])
+        .with_property("xds.node.metadata.CPUS", &3.0_f64.to_le_bytes())
+        .with_property("xds.node.metadata.WEIGHT", &0.25_f64.to_le_bytes())
+        .with_property("xds.node.metadata.SCORE", &11.2_f64.to_le_bytes())
+        .with_property("xds.node.metadata.BELOW", &(-1.5_f64).to_le_bytes())
+        .with_property("xds.node.metadata.REV", b"v2-stabl")
+        .with_property("request.time", &1_767_571_200_123_456_789_i64.to_le_bytes())
+        .with_property("upstream.a_negative_one", &(-1_i64).to_le_bytes())
         .with_property("xds.listener_direction", &2_u64.to_le_bytes())
         .with_property("connection.mtls", &[1])
         .with_property("upstream.address", b"10.0.0.9:80")
@@ -396,7 +411,20 @@ mod tests {
             (r#"{"source": "header:x-none"}"#, "unknown"),
             (r#"{"source": "header:x-evil"}"#, "_._method_EVIL"),
             (r#"{"source": "header:referer"}"#, "https://a/b"),
-            (r#"{"source": "header:x-plain"}"#, "a?b"),
+            (r#"{"source": "header:x-plain"}"#, "a"),
+            (r#"{"source": "header:x-query"}"#, "unknown"),
+            (r#"{"source": ["header:x-query", "header:x-tenant"]}"#, "a"),
+            (r#"{"source": "header:x-host-first"}"#, "a.example/b"),
+            (r#"{"source": "header:x-encoded"}"#, "/a"),
+            (r#"{"source": "header:x-fragment"}"#, "https://a/b"),
+            (r#"{"source": "header:x-number"}"#, "c#7"),
+            (r#"{"source": "property:xds.node.metadata.CPUS"}"#, "3"),
+            (r#"{"source": "property:xds.node.metadata.WEIGHT"}"#, "0.25"),
+            (r#"{"source": "property:xds.node.metadata.SCORE"}"#, "11.2"),
+            (r#"{"source": "property:xds.node.metadata.BELOW"}"#, "-1.5"),
+            (r#"{"source": "property:xds.node.metadata.REV"}"#, "v2-stabl"),
+            (r#"{"source": "property:request.time"}"#, "1767571200123456"),
+            (r#"{"source": "property:upstream.a_negative_one"}"#, "-1"),
             (r#"{"source": "property:xds.listener_direction"}"#, "2"),
             (r#"{"source": "property:connection.mtls"}"#, "true"),
             (r#"{"source": ["property:none.such", "property:upstream.address"]}"#, "10.0.0.9:80"),

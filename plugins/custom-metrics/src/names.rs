@@ -10,6 +10,13 @@ use crate::config::{Kind, Metric};
 /// Labels that Istio's bootstrap, or Prometheus, has already.
 const RESERVED: [&str; 5] = ["le", "cache", "component", "tag", "wasm_filter"];
 
+/// The prefixes of other metrics of a proxy, and their owners.
+const OTHERS: [(&str, &str); 3] =
+    [("wasm_filter", "these plugins'"), ("istio_", "Istio's"), ("envoy_", "Envoy's")];
+
+/// This plugin's own metrics as Prometheus names them, without their labels.
+const OWN: [&str; 4] = ["series", "overflowed_total", "skipped_total", "undecided_total"];
+
 /// The one pair of a name and its suffix that is allowed, in metrics that have both. A series names its labels with the
 /// shorter one first, so that the expression for `status` finds its own before the end of `grpc_status`.
 const TOGETHER: (&str, &str) = ("status", "grpc_status");
@@ -37,6 +44,12 @@ fn check_metric(metric: &Metric, earlier: &[Metric]) -> Result<(), ConfigError> 
     let name = metric.name.as_str();
     if !is_name(name) {
         return refuse(format!("{} is not a metric's name: [a-zA-Z_][a-zA-Z0-9_]*", quoted(name)));
+    }
+    if let Some((start, whose)) = OTHERS.iter().find(|(start, _)| name.starts_with(start)) {
+        return refuse(format!("{} must not begin with {start}, as {whose} own metrics do", quoted(name)));
+    }
+    if OWN.contains(&name) {
+        return refuse(format!("{} is the name of one of this plugin's own metrics", quoted(name)));
     }
     let is_total = name.ends_with("_total");
     match metric.kind {

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Kind};
 use crate::labels::{Origin, Value, constant};
 use crate::outcome::Outcome;
 use crate::route::Routes;
-use crate::series::{self, Series};
+use crate::series::{self, Bound, Name, Series};
 use crate::{NAME, names};
 
 /// The largest number that Prometheus, which has doubles, can tell from the next one.
@@ -42,6 +42,7 @@ struct Metric {
     amount: Amount,
     /// Label names with indexes of `Plan::values`; a name that is the end of another one comes before it.
     labels: Vec<(String, usize)>,
+    has_route: bool,
     series: Series,
     overflowed: Counter,
     skipped: Counter,
@@ -64,6 +65,8 @@ pub struct Seen {
     metrics: Vec<SeenMetric>,
     /// The labels that are known, by the indexes of `Plan::values`.
     labels: Vec<Option<String>>,
+    /// The route is not one of the templates.
+    is_guessed: bool,
     /// The gauges that count this request.
     active: Vec<u32>,
 }
@@ -78,8 +81,8 @@ struct SeenMetric {
 /// What would be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// The name of the series, labels included.
-    pub series: String,
+    /// The series, by its name with labels.
+    pub series: Name,
     /// The amount; `None` where there is no whole number to record.
     pub amount: Option<u64>,
     index: usize,
@@ -141,7 +144,10 @@ impl Plan {
         let max_series = metric.max_series.unwrap_or(defaults.max_series);
         check_max_series(max_series).at("maxSeries")?;
         let names: Vec<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
-        let max = usize::try_from(max_series).unwrap_or(usize::MAX);
+        let has_route = labels
+            .iter()
+            .any(|(_, index)| self.values.get(*index).is_some_and(|value| *value == Value::Route));
+        let bound = Bound::new(max_series, has_route && self.routes.are_mixed());
         let own = |rest: &str| metrics::component(NAME, &metric.name, rest);
         Ok(Metric {
             name: metric.name.clone(),
@@ -154,9 +160,10 @@ impl Plan {
                 metric_type(metric.kind),
                 &names,
                 &defaults.overflow_value,
-                max,
+                bound,
             ),
             labels,
+            has_route,
             overflowed: Counter::new(own("overflowed_total")),
             skipped: Counter::new(own("skipped_total")),
             count: Gauge::new(own("series")),
@@ -180,6 +187,7 @@ impl Plan {
             request,
             metrics: Vec::with_capacity(self.metrics.len()),
             labels: vec![None; self.values.len()],
+            is_guessed: false,
             active: Vec::new(),
         };
         for metric in &self.metrics {
@@ -265,7 +273,7 @@ impl Plan {
         }
     }
 
-    fn find(&self, metric: &Metric, series: &str) -> Option<u32> {
+    fn find(&self, metric: &Metric, series: &Name) -> Option<u32> {
         let found = metric.series.find(series);
         if let Some(count) = found.count {
             metric.count.set(u64::try_from(count).unwrap_or(u64::MAX));
@@ -279,26 +287,34 @@ impl Plan {
         found.id
     }
 
-    fn series(&self, metric: &Metric, seen: &mut Seen, outcome: &Outcome) -> String {
+    fn series(&self, metric: &Metric, seen: &mut Seen, outcome: &Outcome) -> Name {
         for (_, index) in &metric.labels {
             self.label(seen, outcome, *index);
         }
         let label = |index: usize| seen.labels.get(index).and_then(Option::as_deref).unwrap_or_default();
-        series::name(&metric.name, metric.labels.iter().map(|(name, index)| (name.as_str(), label(*index))))
+        Name {
+            text: series::name(
+                &metric.name,
+                metric.labels.iter().map(|(name, index)| (name.as_str(), label(*index))),
+            ),
+            is_guessed: metric.has_route && seen.is_guessed,
+        }
     }
 
     /// Makes a label known.
     fn label(&self, seen: &mut Seen, outcome: &Outcome, index: usize) {
         if let (Some(value), Some(label @ None)) = (self.values.get(index), seen.labels.get_mut(index)) {
-            *label =
-                Some(value.label(&self.routes, &seen.request, outcome, self.max_label_length, &self.missing));
+            let (text, is_guessed) =
+                value.label(&self.routes, &seen.request, outcome, self.max_label_length, &self.missing);
+            *label = Some(text);
+            seen.is_guessed |= is_guessed;
         }
     }
 }
 
 impl std::fmt::Display for Record<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "metric={} series={}", self.metric, self.series)?;
+        write!(formatter, "metric={} series={}", self.metric, self.series.text)?;
         match self.amount {
             Some(amount) => write!(formatter, " value={amount}"),
             None => formatter.write_str(" value=none"),

@@ -14,6 +14,15 @@ pub struct Routes {
     unmatched: Unmatched,
 }
 
+/// The label of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// A template, or the path with its ids replaced.
+    pub label: Cow<'a, [u8]>,
+    /// Whether no template matched and the client's own words are the label.
+    pub is_guessed: bool,
+}
+
 /// What a segment becomes that is an id.
 const ID: &[u8] = b"{id}";
 
@@ -36,17 +45,44 @@ impl Routes {
         Ok(Self { templates, unmatched: paths.unmatched })
     }
 
-    /// The template of a path, which has no query; a request without a path has none.
-    pub fn of<'a>(&'a self, path: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-        if path.is_empty() {
-            return None;
-        }
+    /// The label of a target, which has no query; one without a path has none.
+    pub fn of<'a>(&'a self, target: &'a [u8]) -> Option<Route<'a>> {
+        let path = path_of(target)?;
         let template = self.templates.iter().find(|(_, template)| template.capture(path, false).is_some());
-        Some(match (template, self.unmatched) {
-            (Some((text, _)), _) => Cow::Borrowed(text.as_bytes()),
-            (None, Unmatched::Auto) => without_ids(path),
-            (None, Unmatched::Other) => Cow::Borrowed(b"other"),
-        })
+        let (label, is_guessed) = match (template, self.unmatched) {
+            (Some((text, _)), _) => (Cow::Borrowed(text.as_bytes()), false),
+            (None, Unmatched::Auto) => (without_ids(without_query(path)), true),
+            (None, Unmatched::Other) => (Cow::Borrowed(&b"other"[..]), false),
+        };
+        Some(Route { label, is_guessed })
+    }
+
+    /// Whether clients choose some labels and templates are the others, so that the ones can crowd out the others.
+    pub fn are_mixed(&self) -> bool {
+        self.unmatched == Unmatched::Auto && !self.templates.is_empty()
+    }
+}
+
+/// The path of a target: of one in absolute form, what follows the authority.
+fn path_of(target: &[u8]) -> Option<&[u8]> {
+    if target.starts_with(b"/") || target == b"*" {
+        return Some(target);
+    }
+    let scheme = target.windows(3).position(|part| part == b"://")?;
+    let authority = target.get(scheme.saturating_add(3)..)?;
+    let path = authority.iter().position(|&byte| byte == b'/').and_then(|at| authority.get(at..));
+    Some(path.unwrap_or(b"/"))
+}
+
+/// Cuts off a query, its `?` plain or encoded, and of a path or URL the fragment.
+pub fn without_query(value: &[u8]) -> &[u8] {
+    let is_query = |at: usize| matches!(value.get(at..), Some([b'?', ..] | [b'%', b'3', b'f' | b'F', ..]));
+    let end = (0..value.len()).find(|&at| is_query(at)).unwrap_or(value.len());
+    let before = value.get(..end).unwrap_or(value);
+    let is_url = before.starts_with(b"/") || before.windows(3).any(|part| part == b"://");
+    match before.iter().position(|&byte| byte == b'#').filter(|_| is_url) {
+        Some(fragment) => before.get(..fragment).unwrap_or(before),
+        None => before,
     }
 }
 
@@ -86,7 +122,7 @@ mod tests {
     fn label(templates: &[&str], unmatched: Unmatched, path: &str) -> Option<String> {
         let templates = templates.iter().map(|text| (*text).to_owned()).collect();
         let routes = Routes::compile(&Paths { templates, unmatched }).unwrap();
-        routes.of(path.as_bytes()).map(|label| String::from_utf8(label.into_owned()).unwrap())
+        routes.of(path.as_bytes()).map(|route| String::from_utf8(route.label.into_owned()).unwrap())
     }
 
     #[test]
@@ -124,13 +160,25 @@ mod tests {
             ("/a/1.5", "/a/1.5"),
             ("//7", "//{id}"),
             ("*", "*"),
+            ("http://shop.example.com/users/7", "/users/{id}"),
+            ("HTTPS://a:b@shop.example.com", "/"),
+            ("/login%3Ftoken=secret", "/login"),
+            ("/a/%3fx", "/a/"),
         ] {
             assert_eq!(label(&[], Unmatched::Auto, path).as_deref(), Some(expected), "{path}");
         }
     }
 
     #[test]
-    fn a_request_without_a_path_has_no_template() {
-        assert_eq!(label(&["/{all=**}"], Unmatched::Auto, ""), None);
+    fn a_target_without_a_path_has_no_template() {
+        for target in ["", "token", "shop.example.com:443", "users/7"] {
+            assert_eq!(label(&["/{all=**}"], Unmatched::Auto, target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_template_matches_a_target_in_absolute_form() {
+        let path = "http://shop.example.com/users/7";
+        assert_eq!(label(&["/users/{id}"], Unmatched::Other, path).as_deref(), Some("/users/{id}"));
     }
 }

@@ -20,11 +20,35 @@ pub fn name<'a>(metric: &str, labels: impl Iterator<Item = (&'a str, &'a str)>) 
     name
 }
 
+/// The name of a series, and whether it has a route that clients chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub text: String,
+    pub is_guessed: bool,
+}
+
+/// How many series a metric may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// In all.
+    pub all: usize,
+    /// With a route that is guessed.
+    pub guessed: usize,
+}
+
+impl Bound {
+    /// Where some routes are templates and some are guessed, half of the series are kept for templates.
+    pub fn new(max_series: u32, are_mixed: bool) -> Self {
+        let all = usize::try_from(max_series).unwrap_or(usize::MAX);
+        Self { all, guessed: if are_mixed { all.div_ceil(2) } else { all } }
+    }
+}
+
 /// The series of one metric in this VM.
 #[derive(Debug)]
 pub struct Series {
     kind: MetricType,
-    max: usize,
+    bound: Bound,
     /// The name of the series that takes what comes after; `None` for a metric without labels, which is one series.
     overflow: Option<String>,
     registry: String,
@@ -34,8 +58,10 @@ pub struct Series {
 #[derive(Debug, Default)]
 struct State {
     ids: Ids,
-    /// Every series there will be; from then on nothing is asked any more.
+    /// All series, once no more are taken; from then on shared data is not read.
     full: Option<Registry>,
+    /// All series, once no more with a guessed route are taken.
+    full_of_guessed: Option<Registry>,
 }
 
 /// Ids by name, sorted; at most as many as the metric may have series, and one. (A `HashMap` costs 8 KiB more.) A
@@ -73,7 +99,7 @@ pub struct Found {
 
 impl Series {
     /// The series of a metric; `labels` are its label names.
-    pub fn new(metric: &str, kind: MetricType, labels: &[&str], overflow_value: &str, max: usize) -> Self {
+    pub fn new(metric: &str, kind: MetricType, labels: &[&str], overflow_value: &str, bound: Bound) -> Self {
         let overflow = name(metric, labels.iter().map(|label| (*label, overflow_value)));
         // A new release is a new VM, and with the old one its series have gone.
         let registry = key(
@@ -88,47 +114,48 @@ impl Series {
         };
         let overflow = (!labels.is_empty()).then_some(overflow);
         if let Some(overflow) = &overflow {
-            let names = registry::names(&registry, max);
-            names.iter().for_each(|name| hold(name));
-            if names.len() >= max {
+            let held = registry::held(&registry, bound);
+            held.names.iter().for_each(|name| hold(name));
+            if held.is_full {
                 hold(overflow);
             }
         } else {
             hold(metric);
         }
-        Self { kind, max, overflow, registry, state: RefCell::new(state) }
+        Self { kind, bound, overflow, registry, state: RefCell::new(state) }
     }
 
     /// The id for a series. One that is known costs no call to the host.
-    pub fn find(&self, name: &str) -> Found {
+    pub fn find(&self, name: &Name) -> Found {
         let mut state = self.state.borrow_mut();
         let mut found = Found { id: None, overflowed: false, count: None, undecided: false };
-        if let Ok(id) = state.ids.find(name) {
+        if let Ok(id) = state.ids.find(&name.text) {
             return Found { id, ..found };
         }
         let name = match &self.overflow {
-            Some(overflow) if overflow != name => {
+            Some(overflow) if *overflow != name.text => {
                 self.decide(&mut state, name, &mut found);
-                if found.overflowed { overflow } else { name }
+                if found.overflowed { overflow } else { &name.text }
             }
-            _ => name,
+            _ => &name.text,
         };
         found.id = state.ids.find_or_insert(name, || hostcalls::define_metric(self.kind, name).ok());
         found
     }
 
-    fn decide(&self, state: &mut State, name: &str, found: &mut Found) {
-        if state.full.is_none() {
-            match registry::ask(&self.registry, name, self.max) {
+    fn decide(&self, state: &mut State, name: &Name, found: &mut Found) {
+        let full = if name.is_guessed { &mut state.full_of_guessed } else { &mut state.full };
+        if full.is_none() {
+            match registry::ask(&self.registry, name, self.bound) {
                 Answer::Taken(count) => found.count = count,
-                Answer::Full(registry) => state.full = Some(registry),
+                Answer::Full(registry) => *full = Some(registry),
                 Answer::Unknown => {
                     found.overflowed = true;
                     found.undecided = true;
                 }
             }
         }
-        found.overflowed |= state.full.as_ref().is_some_and(|series| !series.has(name));
+        found.overflowed |= full.as_ref().is_some_and(|series| !series.has(&name.text));
     }
 }
 

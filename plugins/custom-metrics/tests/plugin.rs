@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use custom_metrics::CustomMetrics;
+use plugin_testkit::hostile::overwrites;
 use plugin_testkit::{Envoy, LogLevel, Request, Response};
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ fn tenant(name: impl AsRef<[u8]>) -> Request {
 
 /// The key in shared data; a release starts anew.
 fn registry(metric: &str) -> String {
-    format!("custom-metrics/{}/1/{metric}", env!("CARGO_PKG_VERSION"))
+    format!("custom-metrics/{}/2/{metric}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The series of one metric.
@@ -223,7 +224,11 @@ fn values_are_times_sizes_and_whole_numbers() {
         {"name": "cost_total", "type": "counter", "value": "responseHeader:x-cost"},
         {"name": "queue", "type": "gauge", "value": "header:x-queue"},
         {"name": "attempts_total", "type": "counter", "value": "property:upstream.request_attempt_count"},
+        {"name": "cpus", "type": "gauge", "value": "property:xds.node.metadata.CPUS"},
+        {"name": "weight", "type": "gauge", "value": "property:xds.node.metadata.WEIGHT"},
     ]}));
+    envoy.set_property(&["xds", "node", "metadata", "CPUS"], 4.0_f64.to_le_bytes());
+    envoy.set_property(&["xds", "node", "metadata", "WEIGHT"], 0.5_f64.to_le_bytes());
     envoy.set_property(&["upstream", "request_attempt_count"], 2_u64.to_le_bytes());
     let stream = envoy.request(Request::post("/").body("12345").header("x-queue", "7"));
     envoy.advance(Duration::from_millis(1234));
@@ -237,9 +242,11 @@ fn values_are_times_sizes_and_whole_numbers() {
     assert_eq!(envoy.metric("cost_total"), 42);
     assert_eq!(envoy.metric("queue"), 7);
     assert_eq!(envoy.metric("attempts_total"), 6);
+    assert_eq!(envoy.metric("cpus"), 4);
     let skipped =
         |metric| envoy.metric(&format!("wasm_filter.custom_metrics.component.{metric}.skipped_total"));
     assert_eq!((skipped("cost_total"), skipped("queue"), skipped("ms")), (1, 2, 0));
+    assert_eq!((skipped("cpus"), skipped("weight")), (0, 3), "half of something is no whole number");
 }
 
 #[test]
@@ -313,7 +320,7 @@ fn the_bound_holds_over_all_workers_and_counts_add_up() {
     assert_eq!(workers[0].shared_data().keys().len(), 101, "one key a metric, and one a series");
     assert_eq!(
         workers[0].shared_data().get(&workers[0].shared_data().keys()[0]).unwrap().len(),
-        16 + 100 * 8
+        16 + 8 + 100 * 8
     );
 }
 
@@ -346,6 +353,164 @@ fn a_full_metric_asks_nothing_more() {
         series(&other, "t_total"),
         of([("tenant=.=_other;.;t_total", 2), ("tenant=.=a;.;t_total", 1), ("tenant=.=b;.;t_total", 1)])
     );
+}
+
+fn by_route(templates: &[&str], max_series: u32) -> Value {
+    json!({
+        "paths": {"templates": templates},
+        "defaults": {"maxSeries": max_series},
+        "metrics": [{"name": "r_total", "type": "counter", "labels": {"route": {"pathTemplate": true}, "method": {"method": true}}}],
+    })
+}
+
+#[test]
+fn paths_without_a_template_leave_half_of_the_series_to_templates() {
+    let config = by_route(&["/users/{id}", "/carts/{id}", "/shops/{id}"], 6);
+    let first = Envoy::start::<CustomMetrics>(&config);
+    let other = Envoy::builder().shared_data(first.shared_data()).start::<CustomMetrics>(&config);
+    for number in 0..100 {
+        drop([&first, &other][number % 2].request(Request::get(format!("/junk-{number}"))));
+    }
+    for worker in [&first, &other] {
+        for path in ["/users/7", "/carts/7", "/shops/7"] {
+            drop(worker.request(Request::get(path)));
+        }
+        // The seventh.
+        drop(worker.request(Request::post("/users/7")));
+    }
+    let mut all = BTreeMap::new();
+    for (name, value) in [&first, &other].into_iter().flat_map(|worker| series(worker, "r_total")) {
+        *all.entry(name).or_insert(0) += value;
+    }
+    let junk = |number: u32| format!("route=.=/junk-{number};.;method=.=GET;.;r_total");
+    assert_eq!(
+        all,
+        of([
+            (&junk(0), 1),
+            (&junk(1), 1),
+            (&junk(2), 1),
+            ("route=.=/users/{id};.;method=.=GET;.;r_total", 2),
+            ("route=.=/carts/{id};.;method=.=GET;.;r_total", 2),
+            ("route=.=/shops/{id};.;method=.=GET;.;r_total", 2),
+            ("route=.=_other;.;method=.=_other;.;r_total", 97 + 2),
+        ])
+    );
+    assert_eq!(first.metric("wasm_filter.custom_metrics.component.r_total.series"), 6);
+}
+
+#[test]
+fn without_templates_every_path_may_take_a_series() {
+    for (config, expected) in
+        [(by_route(&[], 6), 6), (by_route(&["/users/{id}"], 1), 1), (by_route(&["/users/{id}"], 5), 3)]
+    {
+        let envoy = Envoy::start::<CustomMetrics>(&config);
+        for number in 0..20 {
+            drop(envoy.request(Request::get(format!("/junk-{number}"))));
+        }
+        assert_eq!(series(&envoy, "r_total").len(), expected + 1, "{config}");
+    }
+}
+
+#[test]
+fn a_full_share_of_paths_without_a_template_asks_nothing_more() {
+    let envoy = Envoy::start::<CustomMetrics>(by_route(&["/users/{id}"], 2));
+    for path in ["/a", "/b"] {
+        drop(envoy.request(Request::get(path)));
+    }
+    let cost = |path: &str| {
+        let stream = envoy.request(Request::get(path));
+        stream.finish();
+        stream.hostcalls()
+    };
+    for path in ["/c", "/d"] {
+        assert_eq!(
+            cost(path),
+            [
+                "pairs",
+                "metric.add wasm_filter.custom_metrics.component.r_total.overflowed_total",
+                "metric.add route=.=_other;.;method=.=_other;.;r_total",
+            ]
+        );
+    }
+    assert!(cost("/users/7").iter().any(|call| call.starts_with("shared.get")), "a template still may");
+}
+
+/// Client A fills what it can; what is counted of client B is as without it.
+#[test]
+fn junk_of_one_client_changes_no_series_of_another() {
+    let run = |with_junk: bool| {
+        let envoy = Envoy::start::<CustomMetrics>(by_route(&["/users/{id}", "/carts/{id}"], 8));
+        for number in 0..50 {
+            if with_junk {
+                for junk in 0..20 {
+                    let path = format!("/junk-{}?/users/7", number * 20 + junk);
+                    envoy.exchange(Request::new("FROB", path), Response::new(404));
+                }
+            }
+            for path in ["/users/7?x", "/carts/8"] {
+                envoy.exchange(Request::get(path), Response::new(200));
+            }
+        }
+        let mut counted = series(&envoy, "r_total");
+        counted.retain(|name, _| name.contains("=GET;"));
+        counted
+    };
+    let alone = run(false);
+    assert_eq!(alone.values().copied().collect::<Vec<_>>(), [50, 50]);
+    assert_eq!(run(true), alone);
+}
+
+#[test]
+fn whatever_a_neighbour_writes_new_series_are_taken() {
+    let config = by_tenant(4);
+    let key = registry("t_total{tenant}");
+    let stored = {
+        let envoy = Envoy::start::<CustomMetrics>(&config);
+        ["a", "b"].iter().for_each(|name| drop(envoy.request(tenant(name))));
+        envoy.shared_data().get(&key).unwrap()
+    };
+    for value in overwrites(&stored) {
+        let old = Envoy::start::<CustomMetrics>(&config);
+        drop(old.request(tenant("a")));
+        old.shared_data().set(&key, &value);
+        old.shared_data().set(&format!("{key}/1"), &value);
+        let new = Envoy::builder().shared_data(old.shared_data()).start::<CustomMetrics>(&config);
+        for (worker, names) in [(&old, ["b", "c"]), (&new, ["d", "c"])] {
+            for name in names {
+                drop(worker.request(tenant(name)));
+                let counted = worker.metric(&format!("tenant=.={name};.;t_total"));
+                assert_eq!(counted, 1, "{name}: {}", value.escape_ascii());
+            }
+        }
+        // The next VM holds the series that were taken since.
+        let next = Envoy::builder().shared_data(old.shared_data()).start::<CustomMetrics>(&config);
+        let held = series(&next, "t_total");
+        assert!(
+            ["b", "c", "d"].iter().all(|name| held.contains_key(&format!("tenant=.={name};.;t_total"))),
+            "{held:?}"
+        );
+    }
+}
+
+#[test]
+fn no_query_becomes_a_label_whatever_the_target_looks_like() {
+    let envoy = Envoy::start::<CustomMetrics>(json!({"metrics": [{
+        "name": "a_total", "type": "counter",
+        "labels": {"route": {"pathTemplate": true}, "first": {"source": "pathSegment:1"}, "seen": {"source": "header:x-original-url"}},
+    }]}));
+    for target in [
+        "?token=secret",
+        "http://shop.example.com/users/7?token=secret",
+        "http://shop.example.com?token=secret",
+        "//shop.example.com/users/7?token=secret",
+        "/users/7%3Ftoken=secret",
+        "/users/7#?token=secret",
+        "/?token=secret",
+    ] {
+        drop(envoy.request(Request::get(target).header("x-original-url", target)));
+    }
+    let names: Vec<String> = envoy.metrics().into_keys().collect();
+    assert!(names.iter().all(|name| !name.contains("secret")), "{names:#?}");
 }
 
 #[test]
@@ -404,7 +569,7 @@ fn whoever_comes_next_holds_the_series_that_there_are() {
     let next = Envoy::builder().shared_data(envoy.shared_data()).start::<CustomMetrics>(by_tenant(2));
     assert_eq!(
         series(&next, "t_total"),
-        of([("tenant=.=b;.;t_total", 0)]),
+        of([("tenant=.=b;.;t_total", 0), ("tenant=.=_other;.;t_total", 0)]),
         "what was never taken is not believed"
     );
 }

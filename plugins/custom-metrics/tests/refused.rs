@@ -34,6 +34,26 @@ const MISTAKES: &[(&str, &str)] = &[
         "metrics[0].name: \"\" is not a metric's name: [a-zA-Z_][a-zA-Z0-9_]*",
     ),
     (
+        r#"{"metrics": [{"name": "wasm_filter_custom_metrics_undecided_total", "type": "counter"}]}"#,
+        "metrics[0].name: \"wasm_filter_custom_metrics_undecided_total\" must not begin with wasm_filter, as these plugins' own metrics do",
+    ),
+    (
+        r#"{"metrics": [{"name": "a_total", "type": "counter"}, {"name": "istio_requests_total", "type": "counter"}]}"#,
+        "metrics[1].name: \"istio_requests_total\" must not begin with istio_, as Istio's own metrics do",
+    ),
+    (
+        r#"{"metrics": [{"name": "envoy_cluster_upstream_rq_total", "type": "counter"}]}"#,
+        "metrics[0].name: \"envoy_cluster_upstream_rq_total\" must not begin with envoy_, as Envoy's own metrics do",
+    ),
+    (
+        r#"{"metrics": [{"name": "skipped_total", "type": "counter"}]}"#,
+        "metrics[0].name: \"skipped_total\" is the name of one of this plugin's own metrics",
+    ),
+    (
+        r#"{"metrics": [{"name": "series", "type": "gauge", "value": "activeRequests"}]}"#,
+        "metrics[0].name: \"series\" is the name of one of this plugin's own metrics",
+    ),
+    (
         r#"{"metrics": [{"name": "requests", "type": "counter"}]}"#,
         "metrics[0].name: \"requests\" is a counter, so it must end in _total",
     ),

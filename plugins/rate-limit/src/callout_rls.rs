@@ -12,6 +12,8 @@ use crate::rls::{self, Answer};
 
 const TIMEOUT: Duration = Duration::from_millis(20);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+const REMEMBER: Duration = Duration::from_secs(60);
+const MAX_REMEMBER: Duration = Duration::from_secs(86_400);
 
 /// A rate limit service.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Service {
     timeout: Duration,
     /// What happens without an answer.
     pub failure: FailureMode,
+    /// How long a denial is remembered at most.
+    pub max_remember: Duration,
 }
 
 impl Service {
@@ -35,7 +39,12 @@ impl Service {
         if timeout.is_zero() || timeout > MAX_TIMEOUT {
             return Err(ConfigError::new("must be from 1ms to 60s")).at("timeout");
         }
+        let max_remember = config.max_remember.map_or(REMEMBER, |most| most.0);
+        if max_remember > MAX_REMEMBER {
+            return Err(ConfigError::new("must be at most 24h")).at("maxRemember");
+        }
         Ok(Self {
+            max_remember,
             grpc: GrpcService::new(&config.cluster, &config.authority),
             domain: config.domain.clone(),
             timeout,

@@ -33,7 +33,8 @@ pub struct Config {
     /// Requests that no limit applies to.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub exempt: Vec<Exempt>,
-    /// Every limit whose `match` holds applies; a request that one of them denies is charged to none.
+    /// Every limit whose `match` holds applies; a request that one of them denies is charged to none of those that are
+    /// counted here.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Vec<Limit>,
     /// The rate limit service of the limits with `backend: rls`.
@@ -332,6 +333,9 @@ pub struct Rls {
     pub failure_mode: FailureMode,
     /// With `failureMode: deny`: the HTTP status, 400 to 599. Default 503.
     pub failure_status: Option<u16>,
+    /// How long a denial is remembered at most, `0s` to `24h`; until then the service is not called for its descriptor.
+    /// Default `60s`.
+    pub max_remember: Option<Seconds>,
 }
 
 plugin_kit::fields!(Rls {
@@ -341,6 +345,7 @@ plugin_kit::fields!(Rls {
     "timeout" => timeout,
     "failureMode" => failure_mode,
     "failureStatus" => failure_status,
+    "maxRemember" => max_remember,
 });
 
 /// What happens without an answer.

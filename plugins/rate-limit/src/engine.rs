@@ -49,16 +49,23 @@ impl Check {
     }
 }
 
-/// Asks the limits whose keys lie in this shard.
-pub fn decide(shard: &Shard, checks: &mut [Check], now: Now) {
+/// Asks the limits whose keys lie in this shard. Returns whether an entry had to be repaired, which is to be written
+/// although the limit denies.
+pub fn decide(shard: &mut Shard, checks: &mut [Check], now: Now) -> bool {
+    let mut repaired = false;
     for check in checks {
-        let kept = shard.get(check.key);
+        let mut kept = shard.get(check.key, now);
+        if let Some(slot) = kept.and_then(|slot| check.rate.repaired(slot, now)) {
+            shard.put(check.key, slot, now, &[]);
+            (kept, repaired) = (Some(slot), true);
+        }
         check.verdict = match check.rate.take(kept, now, check.cost) {
             Ok(slot) if check.charges => Verdict::Allowed(slot, check.rate.left(Some(slot), now)),
             Ok(slot) => Verdict::Allowed(slot, check.rate.left(kept, now)),
             Err(denied) => Verdict::Denied(denied, check.rate.left(kept, now)),
         };
     }
+    repaired
 }
 
 /// Writes what those that allowed it keep; returns how many other entries had to go.
@@ -74,7 +81,7 @@ pub fn apply(shard: &mut Shard, checks: &[Check], now: Now) -> u32 {
 pub fn charge(shard: &mut Shard, checks: &mut [Check], now: Now) -> u32 {
     let mut slots = Vec::new();
     for check in checks.iter_mut() {
-        if let Some(slot) = check.rate.charge(shard.get(check.key), now, check.cost) {
+        if let Some(slot) = check.rate.charge(shard.get(check.key, now), now, check.cost) {
             check.verdict = Verdict::Allowed(slot, check.rate.left(Some(slot), now));
             slots.push((check.key, slot));
         }
@@ -85,7 +92,9 @@ pub fn charge(shard: &mut Shard, checks: &mut [Check], now: Now) -> u32 {
 /// Takes charges back. What is no longer there needs none.
 pub fn refund(shard: &mut Shard, checks: &[Check], now: Now) {
     for check in checks.iter().filter(|check| check.writes()) {
-        if let Some(slot) = shard.get(check.key).and_then(|slot| check.rate.refund(slot, now, check.cost)) {
+        if let Some(slot) =
+            shard.get(check.key, now).and_then(|slot| check.rate.refund(slot, now, check.cost))
+        {
             shard.put(check.key, slot, now, &[]);
         }
     }
@@ -123,7 +132,7 @@ mod tests {
     fn what_is_only_asked_for_is_not_written() {
         let mut shard = Shard::default();
         let mut checks = [Check { charges: false, ..check(1, 1) }];
-        decide(&shard, &mut checks, NOW);
+        decide(&mut shard, &mut checks, NOW);
         assert!(!checks[0].stops() && !checks[0].writes());
         assert_eq!(apply(&mut shard, &checks, NOW), 0);
         assert_eq!(shard, Shard::default());
@@ -134,7 +143,7 @@ mod tests {
         let mut shard = Shard::default();
         let mut checks = [Check { charges: false, ..check(1, 2) }];
         charge(&mut shard, &mut [Check { cost: 3, ..check(1, 2) }], NOW);
-        decide(&shard, &mut checks, NOW);
+        decide(&mut shard, &mut checks, NOW);
         assert!(checks[0].stops());
     }
 
@@ -143,10 +152,10 @@ mod tests {
         let mut shard = Shard::default();
         let mut checks = [Check { enforce: false, ..check(1, 1) }, check(2, 10)];
         for left in [9, 8, 7] {
-            decide(&shard, &mut checks, NOW);
+            decide(&mut shard, &mut checks, NOW);
             assert!(!checks[0].stops() && checks[1].writes());
             apply(&mut shard, &checks, NOW);
-            assert_eq!(checks[1].rate.left(shard.get(2), NOW).remaining, left);
+            assert_eq!(checks[1].rate.left(shard.get(2, NOW), NOW).remaining, left);
         }
         assert!(matches!(checks[0].verdict, Verdict::Denied(..)));
     }
@@ -155,10 +164,10 @@ mod tests {
     fn a_refund_undoes_what_was_written() {
         let mut shard = Shard::default();
         let mut checks = [check(1, 5), Check { charges: false, ..check(2, 5) }];
-        decide(&shard, &mut checks, NOW);
+        decide(&mut shard, &mut checks, NOW);
         apply(&mut shard, &checks, NOW);
         refund(&mut shard, &checks, NOW);
-        assert_eq!(checks[0].rate.left(shard.get(1), NOW).remaining, 5);
-        assert_eq!(shard.get(2), None);
+        assert_eq!(checks[0].rate.left(shard.get(1, NOW), NOW).remaining, 5);
+        assert_eq!(shard.get(2, NOW), None);
     }
 }

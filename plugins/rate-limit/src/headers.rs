@@ -11,10 +11,18 @@ pub struct Shown<'a> {
     pub name: &'a str,
     /// How many in each window, and how long that is in seconds; `None`: the service did not say.
     pub policy: Option<(u64, u64)>,
-    /// How many are left.
+    /// How many are left; of a policy with a larger burst no more than its quota is shown.
     pub remaining: u64,
     /// For how many seconds that is so; `None`: for good.
     pub reset: Option<u64>,
+}
+
+/// A policy as clients are shown it: its window is in whole seconds, with the quota of as many periods as it has.
+pub fn policy(requests: u64, per: u64) -> (u64, u64) {
+    let window = seconds(per);
+    let whole = u128::from(requests).saturating_mul(window.into()).saturating_mul(SECOND.into());
+    let quota = whole.checked_div(per.into()).and_then(|quota| u64::try_from(quota).ok());
+    (quota.unwrap_or(requests), window)
 }
 
 /// `RateLimit-Policy`; `None` where no policy is known.
@@ -31,18 +39,24 @@ pub fn policies(shown: &[Shown<'_>]) -> Option<String> {
 pub fn limits(shown: &[Shown<'_>]) -> Option<String> {
     list(shown, &|one| {
         let reset = one.reset.map_or_else(String::new, |reset| format!(";t={}", reset.min(MAX)));
-        Some(format!("\"{}\";r={}{reset}", one.name, one.remaining.min(MAX)))
+        Some(format!("\"{}\";r={}{reset}", one.name, one.remaining().min(MAX)))
     })
+}
+
+impl Shown<'_> {
+    fn remaining(&self) -> u64 {
+        self.policy.map_or(self.remaining, |(quota, _)| self.remaining.min(quota))
+    }
 }
 
 /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, of the limit with the least left.
 pub fn x_rate_limit(shown: &[Shown<'_>]) -> Vec<(&'static str, String)> {
-    let Some(least) = shown.iter().min_by_key(|one| one.remaining) else { return Vec::new() };
+    let Some(least) = shown.iter().min_by_key(|one| one.remaining()) else { return Vec::new() };
     let mut lines = Vec::new();
     if let Some((quota, _)) = least.policy {
         lines.push(("x-ratelimit-limit", quota.to_string()));
     }
-    lines.push(("x-ratelimit-remaining", least.remaining.to_string()));
+    lines.push(("x-ratelimit-remaining", least.remaining().to_string()));
     if let Some(reset) = least.reset {
         lines.push(("x-ratelimit-reset", reset.to_string()));
     }

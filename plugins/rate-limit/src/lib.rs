@@ -79,6 +79,9 @@ impl Plugin for RateLimit {
         let service = config.rls.as_ref().map(Service::compile).transpose().at("rls")?;
         let replies = Replies::compile(&config.response, config.rls.as_ref())?;
         let limits = Limits::compile(&config)?;
+        if limits.read_client_ip() {
+            client_ip.warn_if_forgeable();
+        }
         let headers = match config.max_requests {
             Some(_) => RateLimitHeaders::XRateLimit,
             None => RateLimitHeaders::Ietf,
@@ -101,6 +104,7 @@ impl Plugin for RateLimit {
             plugin: Rc::clone(&self.0),
             checks: Vec::new(),
             waiting: Vec::new(),
+            began: None,
             told: Vec::new(),
             response_headers: Vec::new(),
             charges_late: false,
@@ -132,6 +136,8 @@ pub struct Filter {
     checks: Vec<Check>,
     /// The calls to the service that have no answer yet.
     waiting: Vec<Waiting>,
+    /// When the request came; `None`: not yet, or the clock failed.
+    began: Option<Now>,
     /// What the service said of its limits.
     told: Vec<(usize, Status)>,
     /// What the service wants the client to see.
@@ -198,13 +204,14 @@ impl HttpContext for Filter {
             return Action::Continue;
         }
         let now = plugin.now();
+        self.began = now;
         if stops.is_empty() {
             stops = self.known_denials(&asked, now);
         }
         if stops.is_empty() && !self.checks.is_empty() {
             match plugin.charge(&mut self.checks, now) {
                 Some(denied) => stops = denied,
-                // Nobody knows whether it is over the limit: it is not let through.
+                // The counters could not be read or written, so the request is denied.
                 None if self.checks.iter().any(|check| check.enforce) && plugin.mode == Mode::Enforce => {
                     self.checks.clear();
                     return self.answer(&plugin.replies.failed("rate_limit_contended", request.is_grpc()));
@@ -279,7 +286,8 @@ impl Filter {
     }
 
     /// The limits that this worker knows to be used up.
-    fn known_denials(&mut self, asked: &[Asked], now: Now) -> Vec<Stop> {
+    fn known_denials(&mut self, asked: &[Asked], now: Option<Now>) -> Vec<Stop> {
+        let Some(now) = now else { return Vec::new() };
         let known = self.plugin.known_denials.borrow();
         let mut stops = Vec::new();
         for check in self.checks.iter_mut().filter(|check| check.enforce) {
@@ -336,15 +344,25 @@ impl Filter {
             let status = statuses.get(index);
             let over = answer.over && (!names_one || status.is_some_and(|status| status.over));
             let reset = status.and_then(|status| status.reset).or(if over { fallback } else { None });
+            // No window is longer: such a reset is a date.
+            let told = reset.filter(|reset| *reset <= nanos(limits::MAX_PERIOD));
             if let Some(status) = status.filter(|status| asked.holds && status.policy.is_some()) {
-                self.told.push((asked.limit, *status));
+                self.told.push((asked.limit, Status { reset: told, ..*status }));
             }
             if !over {
                 plugin.metrics.allowed(asked.limit);
             } else if asked.holds {
-                let denied = Denied { retry_after: reset };
-                if reset.is_some() && plugin.limits.get(asked.limit).is_some_and(Limit::has_fixed_cost) {
-                    plugin.known_denials.borrow_mut().insert(asked.key, denied, now.monotonic, u64::MAX);
+                let denied = Denied { retry_after: told };
+                if let (Some(now), Some(reset)) = (now, reset)
+                    && plugin.limits.get(asked.limit).is_some_and(Limit::has_fixed_cost)
+                {
+                    let most = plugin.service.as_ref().map_or(0, |service| nanos(service.max_remember));
+                    plugin.known_denials.borrow_mut().insert(
+                        asked.key,
+                        denied,
+                        now.monotonic,
+                        reset.min(most),
+                    );
                 }
                 stops.push(Stop { limit: asked.limit, denied });
             } else {
@@ -373,7 +391,7 @@ impl Filter {
         plugin.metrics.rls_errors.increment();
         let denies = plugin.service.as_ref().is_some_and(|service| service.failure == FailureMode::Deny);
         if holds && denies && !self.is_over {
-            plugin.store.refund(&self.checks, plugin.now());
+            self.refund();
             self.checks.clear();
             self.answer(&plugin.replies.failed("rate_limit_service", is_grpc()));
         }
@@ -395,7 +413,7 @@ impl Filter {
         let plugin = Rc::clone(&self.plugin);
         let names: Vec<&str> = stops.iter().map(|stop| plugin.limits.name(stop.limit)).collect();
         if self.checks.iter().any(Check::writes) && !self.checks.iter().any(Check::stops) {
-            plugin.store.refund(&self.checks, plugin.now());
+            self.refund();
         }
         if plugin.mode == Mode::DryRun {
             stops.iter().for_each(|stop| plugin.metrics.shadow_denied(stop.limit));
@@ -420,6 +438,18 @@ impl Filter {
         Action::Pause
     }
 
+    /// The time: when the request came, should the clock have failed since then.
+    fn now(&self) -> Option<Now> {
+        self.plugin.now().or(self.began)
+    }
+
+    /// Takes back what was charged here.
+    fn refund(&self) {
+        if let Some(now) = self.now() {
+            self.plugin.store.refund(&self.checks, now);
+        }
+    }
+
     /// Charges what waited for the response.
     fn charge_late(&mut self, status: Option<u16>) {
         self.charges_late = false;
@@ -436,9 +466,9 @@ impl Filter {
         if due.is_empty() {
             return;
         }
-        match plugin.store.add(&mut due, plugin.now()) {
-            Ok(evicted) => plugin.metrics.evicted.add(evicted),
-            Err(_) => plugin.metrics.contended.increment(),
+        match self.now().map(|now| plugin.store.add(&mut due, now)) {
+            Some(Ok(evicted)) => plugin.metrics.evicted.add(evicted),
+            _ => plugin.metrics.contended.increment(),
         }
         for check in &mut self.checks {
             if let Some(charged) = due.iter().find(|charged| charged.limit == check.limit) {
@@ -487,24 +517,21 @@ impl Filter {
 }
 
 impl Compiled {
-    fn now(&self) -> Now {
-        let nanos =
-            |time: Duration| time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into());
-        Now {
-            monotonic: nanos(clock::monotonic().unwrap_or_default()),
-            wall: if self.limits.needs_wall_clock { nanos(clock::wall().unwrap_or_default()) } else { 0 },
-        }
+    /// `None` where a clock fails.
+    fn now(&self) -> Option<Now> {
+        Some(Now {
+            monotonic: nanos(clock::monotonic()?),
+            wall: if self.limits.needs_wall_clock { nanos(clock::wall()?) } else { 0 },
+        })
     }
 
     /// Charges all, or says which limits stop the request; `None` where that could not be found out.
-    fn charge(&self, checks: &mut [Check], now: Now) -> Option<Vec<Stop>> {
-        match self.store.charge(checks, now) {
-            Ok(evicted) => self.metrics.evicted.add(evicted),
-            Err(_) => {
-                self.metrics.contended.increment();
-                return None;
-            }
-        }
+    fn charge(&self, checks: &mut [Check], now: Option<Now>) -> Option<Vec<Stop>> {
+        let (Some(now), Some(Ok(evicted))) = (now, now.map(|now| self.store.charge(checks, now))) else {
+            self.metrics.contended.increment();
+            return None;
+        };
+        self.metrics.evicted.add(evicted);
         let mut stops = Vec::new();
         for check in checks.iter().filter(|check| check.stops()) {
             let Verdict::Denied(denied, _) = check.verdict else { continue };
@@ -535,7 +562,7 @@ impl Compiled {
         };
         Some(Shown {
             name: self.limits.name(check.limit),
-            policy: Some((check.rate.requests(), headers::seconds(check.rate.per()))),
+            policy: Some(headers::policy(check.rate.requests(), check.rate.per())),
             remaining: left.remaining,
             reset: reset.map(headers::seconds),
         })
@@ -550,6 +577,10 @@ impl Limit {
     fn has_fixed_cost(&self) -> bool {
         matches!(self.cost, Cost::Fixed(_))
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into())
 }
 
 /// A header that the service may write.

@@ -1,9 +1,11 @@
 //! The limits as the request path needs them: which of them apply, for which key, and at which rate.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use plugin_kit::config::{At, ConfigError, Seconds, quoted};
-use plugin_kit::matching::Condition;
+use plugin_kit::matching::{Condition, ambiguity, toggle_trailing_slash};
 use plugin_kit::request::Request;
 use plugin_kit::source::{SourceList, Sources};
 
@@ -17,15 +19,36 @@ use crate::rls;
 const MAX_LIMITS: usize = 512;
 /// How many limits of one key lie in one shard, so that they cost one read and one write: of 32 entries, a quarter.
 const TOGETHER: usize = 8;
-const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
+/// The longest period of a limit.
+pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
 
 /// Every limit, and what none of them applies to.
 #[derive(Debug)]
 pub struct Limits {
     limits: Vec<Limit>,
-    exempt: Vec<Condition>,
+    exempt: Vec<Match>,
+    reads_path: bool,
+    reads_host: bool,
     /// Whether one of them goes by the wall clock.
     pub needs_wall_clock: bool,
+}
+
+/// A condition, and how requests that read differently to different servers are matched with it.
+#[derive(Debug)]
+struct Match {
+    condition: Condition,
+    /// Whether path or host decide.
+    reads_target: bool,
+    minds_trailing_slash: bool,
+}
+
+/// A request, with what is found out about its target when a condition first depends on it.
+struct Target<'a> {
+    request: &'a Request,
+    limits: &'a Limits,
+    ambiguous: OnceCell<bool>,
+    /// The path with a trailing slash, or without.
+    toggled: OnceCell<Cow<'a, [u8]>>,
 }
 
 /// One limit.
@@ -39,7 +62,7 @@ pub struct Limit {
     pub cost: Cost,
     /// Who counts.
     pub kind: Kind,
-    condition: Condition,
+    condition: Match,
     key: Vec<Sources>,
     on_missing: OnMissingKey,
 }
@@ -117,12 +140,15 @@ impl Limits {
         }
         let mut exempt = Vec::new();
         for (index, one) in config.exempt.iter().enumerate() {
-            exempt.push(one.matches.compile().at("match").at_index(index).at("exempt")?);
+            let condition = one.matches.compile().at("match").at_index(index).at("exempt")?;
+            exempt.push(Match::new(condition));
         }
         let mut quotas = limits.iter().filter_map(Limit::local).flat_map(Local::quotas);
         let needs_wall_clock = quotas.any(|quota| quota.rate.needs_wall_clock());
         drop(quotas);
-        Ok(Self { limits, exempt, needs_wall_clock })
+        let reads_path = conditions(&limits, &exempt).any(Condition::reads_path);
+        let reads_host = conditions(&limits, &exempt).any(Condition::reads_host);
+        Ok(Self { limits, exempt, reads_path, reads_host, needs_wall_clock })
     }
 
     /// The limits, in the order of the configuration.
@@ -140,12 +166,78 @@ impl Limits {
         self.get(index).map_or("", |limit| &limit.name)
     }
 
+    /// Whether the client's address decides which limits apply, or under which key.
+    pub fn read_client_ip(&self) -> bool {
+        conditions(&self.limits, &self.exempt).any(Condition::reads_client_ip)
+            || self.limits.iter().flat_map(Limit::sources).any(Sources::reads_client_ip)
+    }
+
     /// The limits that apply to a request, each by its place.
-    pub fn applying(&self, request: &Request, secret: Secret) -> impl Iterator<Item = (usize, Applied)> {
-        let exempt = self.exempt.iter().any(|condition| condition.matches(request));
-        let limits = if exempt { &[] } else { self.limits.as_slice() };
-        let indexed = limits.iter().enumerate();
-        indexed.filter_map(move |(index, limit)| Some((index, limit.apply(request, secret)?)))
+    ///
+    /// Servers may read one request differently. A request is charged to every limit that some reading of it is charged
+    /// to, so that no client escapes a limit by the spelling of a path or host.
+    pub fn applying<'a>(
+        &'a self,
+        request: &'a Request,
+        secret: Secret,
+    ) -> impl Iterator<Item = (usize, Applied)> + 'a {
+        let target = Target { request, limits: self, ambiguous: OnceCell::new(), toggled: OnceCell::new() };
+        let exempt = self.exempt.iter().any(|exempt| exempt.matches_every_reading(&target));
+        let limits = self.limits.iter().enumerate();
+        limits.filter_map(move |(index, limit)| {
+            let applies = !exempt && limit.condition.matches_some_reading(&target)
+                || limit.condition.matches_toggled_only(&target)
+                    && !self.exempt.iter().any(|exempt| exempt.matches_toggled(&target));
+            if applies { Some((index, limit.apply(request, secret)?)) } else { None }
+        })
+    }
+}
+
+fn conditions<'a>(limits: &'a [Limit], exempt: &'a [Match]) -> impl Iterator<Item = &'a Condition> {
+    limits.iter().map(|limit| &limit.condition).chain(exempt).map(|one| &one.condition)
+}
+
+impl Target<'_> {
+    fn is_ambiguous(&self) -> bool {
+        *self.ambiguous.get_or_init(|| {
+            let Self { request, limits, .. } = self;
+            limits.reads_path
+                && ambiguity::of_path(request, conditions(&limits.limits, &limits.exempt)).is_some()
+                || limits.reads_host && ambiguity::of_authority(&request.authority()).is_some()
+        })
+    }
+
+    fn toggled(&self) -> &[u8] {
+        self.toggled.get_or_init(|| toggle_trailing_slash(self.request.path()))
+    }
+}
+
+impl Match {
+    fn new(condition: Condition) -> Self {
+        Self {
+            reads_target: condition.reads_path() || condition.reads_host(),
+            minds_trailing_slash: condition.minds_trailing_slash(),
+            condition,
+        }
+    }
+
+    fn matches_some_reading(&self, target: &Target<'_>) -> bool {
+        self.condition.matches(target.request)
+            || self.reads_target && target.is_ambiguous() && self.condition.may_match(target.request)
+    }
+
+    fn matches_every_reading(&self, target: &Target<'_>) -> bool {
+        self.condition.matches(target.request)
+            && (!self.reads_target || !target.is_ambiguous() || self.condition.must_match(target.request))
+    }
+
+    fn matches_toggled(&self, target: &Target<'_>) -> bool {
+        self.condition.matches_path(target.request, Some(target.toggled()))
+    }
+
+    /// Whether the path matches with a trailing slash where the request has none, or without where it has one.
+    fn matches_toggled_only(&self, target: &Target<'_>) -> bool {
+        self.minds_trailing_slash && !self.condition.matches(target.request) && self.matches_toggled(target)
     }
 }
 
@@ -195,7 +287,7 @@ impl Limit {
             enforce: limit.enforce,
             cost,
             kind,
-            condition: limit.matches.compile().at("match")?,
+            condition: Match::new(limit.matches.compile().at("match")?),
             key,
             on_missing: limit.on_missing_key,
         })
@@ -209,10 +301,17 @@ impl Limit {
         }
     }
 
+    /// The sources of its key and its descriptor.
+    fn sources(&self) -> impl Iterator<Item = &Sources> {
+        let descriptor = match &self.kind {
+            Kind::Local(_) => &[][..],
+            Kind::Global(descriptor) => descriptor,
+        };
+        self.key.iter().chain(descriptor.iter().map(|(_, source)| source))
+    }
+
+    /// The key of a request that the limit applies to, and its rate or descriptor.
     fn apply(&self, request: &Request, secret: Secret) -> Option<Applied> {
-        if !self.condition.matches(request) {
-            return None;
-        }
         let (mut first, mut hash) = (None, 0);
         for source in &self.key {
             match self.value(source, request) {
@@ -263,10 +362,7 @@ impl Local {
             return Err(ConfigError::new("needs requests and per"));
         };
         let quota = Quota::compile(limit, requests, per, limit.burst)?;
-        if let Cost::Fixed(cost) = cost
-            && quota.rate.requests() > 0
-            && quota.rate.take(None, Default::default(), *cost).is_err()
-        {
+        if !quota.admits(cost) {
             return Err(ConfigError::new("is more than there can ever be left")).at("cost");
         }
         let overrides = limit.overrides.as_deref().unwrap_or_default();
@@ -277,7 +373,8 @@ impl Local {
         let (mut exact, mut prefixes) = (Vec::new(), Vec::new());
         for (index, other) in overrides.iter().enumerate() {
             let compiled = Quota::compile(limit, other.requests, other.per.unwrap_or(per), other.burst);
-            let quota = compiled.at_index(index).at("overrides")?;
+            let quota =
+                compiled.and_then(|quota| quota.admitting(cost, other)).at_index(index).at("overrides")?;
             let (value, list) = match other.value.strip_suffix('*') {
                 Some(prefix) => (prefix, &mut prefixes),
                 None => (other.value.as_str(), &mut exact),
@@ -354,6 +451,29 @@ impl Quota {
             return Err(ConfigError::new(format!("{requests} is more than can be counted"))).at("requests");
         };
         Ok(Self { rate, id: Secret::KNOWN.hash(Secret::KNOWN.hash(0, limit.name.as_bytes()), id.as_bytes()) })
+    }
+
+    /// Whether a request of this cost can ever pass, where not all are denied.
+    fn admits(&self, cost: &Cost) -> bool {
+        match cost {
+            Cost::Fixed(cost) if self.rate.requests() > 0 => {
+                self.rate.take(None, Default::default(), *cost).is_ok()
+            }
+            _ => true,
+        }
+    }
+
+    /// The quota of an override, if a request of this cost can ever pass.
+    fn admitting(self, cost: &Cost, written: &config::Override) -> Result<Self, ConfigError> {
+        let Cost::Fixed(least) = cost else { return Ok(self) };
+        if self.admits(cost) {
+            return Ok(self);
+        }
+        let (field, hint) = match written.burst {
+            Some(_) => ("burst", ""),
+            None => ("requests", "; requests: 0 denies all"),
+        };
+        Err(ConfigError::new(format!("is less than cost, which is {least}{hint}"))).at(field)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A rate: one of the algorithms with its numbers, and what it keeps in the table.
 
-use crate::gcra::{Denied, Gcra};
+use crate::gcra::{Denied, Gcra, State};
 use crate::window::{Counts, Window};
 
 /// The two clocks, in nanoseconds. GCRA goes by the monotonic one, windows by the wall's.
@@ -8,9 +8,12 @@ use crate::window::{Counts, Window};
 pub struct Now {
     /// Never goes back; the same for all workers of a proxy.
     pub monotonic: u64,
-    /// Since 1970.
+    /// Since 1970; 0 where no limit needs it.
     pub wall: u64,
 }
+
+/// How far apart two workers may have read a clock of which each uses its own reading.
+const LEEWAY: u64 = 1_000_000_000;
 
 /// Which clock a time is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub struct Slot {
     pub until: u64,
     /// Which clock `until` is of.
     pub clock: Clock,
-    /// What windows counted: before, and now.
+    /// Of a window: the counts before, and now. Of GCRA: the ticks of [`State`], the lower half and the upper.
     pub counts: (u32, u32),
     /// How much of the limit is used, from 0 to 255: what is least is evicted first.
     pub share: u8,
@@ -95,7 +98,7 @@ impl Rate {
         match &self.algorithm {
             Kind::Nothing => Err(Denied { retry_after: None }),
             Kind::Gcra(gcra) => {
-                gcra.take(full_at(slot), now.monotonic, cost).map(|state| self.of_gcra(gcra, state, now))
+                gcra.take(state(slot), now.monotonic, cost).map(|state| self.of_gcra(gcra, state, now))
             }
             Kind::Window(window) => window
                 .take(counts(window, slot), now.wall, cost)
@@ -107,9 +110,7 @@ impl Rate {
     pub fn charge(&self, slot: Option<Slot>, now: Now, cost: u64) -> Option<Slot> {
         match &self.algorithm {
             Kind::Nothing => None,
-            Kind::Gcra(gcra) => {
-                Some(self.of_gcra(gcra, gcra.charge(full_at(slot), now.monotonic, cost), now))
-            }
+            Kind::Gcra(gcra) => Some(self.of_gcra(gcra, gcra.charge(state(slot), now.monotonic, cost), now)),
             Kind::Window(window) => {
                 let counts = window.charge(counts(window, slot), now.wall, cost);
                 Some(self.of_window(window, counts, now))
@@ -117,11 +118,23 @@ impl Rate {
         }
     }
 
+    /// The slot that replaces one which this rate cannot have written, so that it denies for a bounded time.
+    pub fn repaired(&self, slot: Slot, now: Now) -> Option<Slot> {
+        match &self.algorithm {
+            Kind::Gcra(gcra) => {
+                let state = gcra.repaired(state(Some(slot)), now.monotonic, LEEWAY)?;
+                Some(self.of_gcra(gcra, state, now))
+            }
+            // A count of any other window than this one and its neighbours is reset.
+            Kind::Nothing | Kind::Window(_) => None,
+        }
+    }
+
     /// Takes a charge back.
     pub fn refund(&self, slot: Slot, now: Now, cost: u64) -> Option<Slot> {
         match &self.algorithm {
             Kind::Nothing => None,
-            Kind::Gcra(gcra) => Some(self.of_gcra(gcra, gcra.refund(slot.until, cost), now)),
+            Kind::Gcra(gcra) => Some(self.of_gcra(gcra, gcra.refund(state(Some(slot)), cost), now)),
             Kind::Window(window) => {
                 let counts = window.refund(counts(window, Some(slot)), now.wall, cost);
                 Some(self.of_window(window, counts, now))
@@ -133,15 +146,16 @@ impl Rate {
     pub fn left(&self, slot: Option<Slot>, now: Now) -> Left {
         let (remaining, reset) = match &self.algorithm {
             Kind::Nothing => (0, self.per),
-            Kind::Gcra(gcra) => gcra.left(full_at(slot), now.monotonic),
+            Kind::Gcra(gcra) => gcra.left(state(slot), now.monotonic),
             Kind::Window(window) => window.left(counts(window, slot), now.wall),
         };
         Left { remaining, reset }
     }
 
-    fn of_gcra(&self, gcra: &Gcra, state: u64, now: Now) -> Slot {
+    fn of_gcra(&self, gcra: &Gcra, state: State, now: Now) -> Slot {
         let share = share(gcra.left(state, now.monotonic).0, gcra.burst());
-        Slot { until: state, clock: Clock::Monotonic, counts: (0, 0), share }
+        let counts = ((state.ticks & u64::from(u32::MAX)) as u32, (state.ticks >> 32) as u32);
+        Slot { until: state.nanos, clock: Clock::Monotonic, counts, share }
     }
 
     fn of_window(&self, window: &Window, counts: Counts, now: Now) -> Slot {
@@ -154,8 +168,11 @@ impl Rate {
     }
 }
 
-fn full_at(slot: Option<Slot>) -> u64 {
-    slot.map_or(0, |slot| slot.until)
+fn state(slot: Option<Slot>) -> State {
+    slot.map_or_else(State::default, |Slot { until, counts: (lower, upper), .. }| State {
+        nanos: until,
+        ticks: u64::from(upper) << 32 | u64::from(lower),
+    })
 }
 
 fn counts(window: &Window, slot: Option<Slot>) -> Counts {

@@ -10,6 +10,7 @@ use crate::config;
 use crate::headers::seconds;
 
 const PROBLEM: &str = "https://iana.org/assignments/http-problem-types";
+const UNAVAILABLE_BODY: &str = "Rate limiting is not available";
 const RESOURCE_EXHAUSTED: u8 = 8;
 const UNAVAILABLE: u8 = 14;
 
@@ -69,7 +70,7 @@ impl Replies {
             None if self.problem => {
                 let policies: Vec<String> = limits.iter().map(|name| json(name)).collect();
                 let more = format!(",\"violated-policies\":[{}]", policies.join(","));
-                self.with_problem(reply, "quota-exceeded", self.status, &more)
+                with_problem(reply, "quota-exceeded", self.status, &self.body, &more)
             }
             None => reply.body(self.body.as_bytes()),
         }
@@ -79,20 +80,21 @@ impl Replies {
     pub fn failed(&self, details: &str, grpc: bool) -> Reply {
         let reply = Reply::new(self.failure_status).details(details);
         if grpc {
-            return reply.grpc_status(UNAVAILABLE).body("rate limiting is not available");
+            return reply.grpc_status(UNAVAILABLE).body(UNAVAILABLE_BODY);
         }
         if self.problem {
-            return self.with_problem(reply, "temporary-reduced-capacity", self.failure_status, "");
+            let kind = "temporary-reduced-capacity";
+            return with_problem(reply, kind, self.failure_status, UNAVAILABLE_BODY, "");
         }
-        reply
+        reply.body(UNAVAILABLE_BODY)
     }
+}
 
-    fn with_problem(&self, reply: Reply, kind: &str, status: u16, more: &str) -> Reply {
-        let detail = json(&self.body);
-        reply
-            .header("content-type", "application/problem+json")
-            .body(format!("{{\"type\":\"{PROBLEM}#{kind}\",\"status\":{status},\"detail\":{detail}{more}}}"))
-    }
+fn with_problem(reply: Reply, kind: &str, status: u16, detail: &str, more: &str) -> Reply {
+    let detail = json(detail);
+    reply
+        .header("content-type", "application/problem+json")
+        .body(format!("{{\"type\":\"{PROBLEM}#{kind}\",\"status\":{status},\"detail\":{detail}{more}}}"))
 }
 
 fn error_status(status: u16) -> Result<u16, ConfigError> {

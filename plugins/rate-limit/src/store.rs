@@ -1,5 +1,6 @@
 //! The table in shared data: read, decide, write, and again where another worker was faster.
 
+use plugin_kit::hostcalls::HostResult;
 use plugin_kit::random;
 use plugin_kit::shared_data::{self, Contended};
 
@@ -24,6 +25,7 @@ struct Read {
     shard: Shard,
     /// The number of its last write; `None` where there was nothing.
     cas: Option<u32>,
+    repaired: bool,
 }
 
 impl Store {
@@ -57,11 +59,15 @@ impl Store {
         order::by_key(checks, |check| check.shard);
         let mut reads = Vec::new();
         for group in checks.chunk_by_mut(|a, b| a.shard == b.shard) {
-            let read = read(self.key(shard_of(group)))?;
-            engine::decide(&read.shard, group, now);
+            let mut read = read(self.key(shard_of(group)))?;
+            read.repaired = engine::decide(&mut read.shard, group, now);
             reads.push(read);
         }
         if checks.iter().any(Check::stops) {
+            for read in reads.iter_mut().filter(|read| read.repaired) {
+                // Where another worker was faster, the next request finds the same.
+                let _ = read.write(now);
+            }
             return Ok(0);
         }
         let (mut written, mut evicted) = (0_usize, 0_u32);
@@ -126,20 +132,15 @@ impl Store {
 /// Writes what the checks of one shard decided; asks them again where another worker was faster.
 fn commit(group: &mut [Check], mut at: Read, now: Now) -> Result<u32, Contended> {
     for _ in 0..shared_data::RETRIES {
-        if group.iter().any(Check::stops) || !group.iter().any(Check::writes) {
+        if group.iter().any(Check::stops) || !at.repaired && !group.iter().any(Check::writes) {
             return Ok(0);
         }
         let evicted = engine::apply(&mut at.shard, group, now);
-        let value = at.shard.encode(now);
-        let written = match at.cas {
-            Some(cas) => shared_data::swap(&at.key, value, cas),
-            None => shared_data::insert(&at.key, value),
-        };
-        if written.map_err(|_| Contended)? {
+        if at.write(now).map_err(|_| Contended)? {
             return Ok(evicted);
         }
         at = read(at.key)?;
-        engine::decide(&at.shard, group, now);
+        at.repaired = engine::decide(&mut at.shard, group, now);
     }
     Err(Contended)
 }
@@ -149,7 +150,18 @@ fn read(key: String) -> Result<Read, Contended> {
         Some((value, cas)) => (Shard::decode(value), Some(cas)),
         None => (Shard::default(), None),
     };
-    Ok(Read { key, shard, cas })
+    Ok(Read { key, shard, cas, repaired: false })
+}
+
+impl Read {
+    /// Writes the shard, unless another worker has written since it was read.
+    fn write(&mut self, now: Now) -> HostResult<bool> {
+        let value = self.shard.encode(now);
+        match self.cas {
+            Some(cas) => shared_data::swap(&self.key, value, cas),
+            None => shared_data::insert(&self.key, value),
+        }
+    }
 }
 
 fn shard_of(group: &[Check]) -> u32 {

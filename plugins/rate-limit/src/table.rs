@@ -1,5 +1,6 @@
 //! One shard of the table: at most 32 entries, in one value of shared data.
 
+use crate::gcra::MAX_TOLERANCE;
 use crate::rate::{Clock, Now, Slot};
 
 /// How many entries a shard has at most.
@@ -16,6 +17,9 @@ const ENTRY: usize = 26;
 
 /// Entries are dropped only this long after their end: another worker may have read its clock a little earlier.
 const GRACE: u64 = 100_000_000;
+
+/// No configuration writes an entry that lasts longer: GCRA twice its tolerance, a sliding window three times its length.
+const LONGEST: u64 = MAX_TOLERANCE * 2 + GRACE;
 
 /// Entries, in no order, as they are stored: what a request does not mean is neither read nor written anew. Their number
 /// is brought up to date when it is encoded.
@@ -56,8 +60,9 @@ impl Shard {
     }
 
     /// What is kept of a key.
-    pub fn get(&self, key: u64) -> Option<Slot> {
-        self.entries().iter().find(|entry| key_of(entry) == key).and_then(decode)
+    pub fn get(&self, key: u64, now: Now) -> Option<Slot> {
+        let slot = self.entries().iter().find(|entry| key_of(entry) == key).and_then(decode);
+        slot.filter(|slot| lasts(slot, now).is_some())
     }
 
     /// Keeps something of a key; `true` where that of another one had to go although it has an effect.
@@ -90,7 +95,8 @@ impl Shard {
     fn drop_spent(&mut self, now: Now) {
         // From the end, as the last entry takes the place of one that goes.
         for index in (0..self.entries().len()).rev() {
-            if self.entries().get(index).and_then(decode).is_none_or(|slot| lasts(&slot, now) == 0) {
+            let slot = self.entries().get(index).and_then(decode);
+            if slot.and_then(|slot| lasts(&slot, now)).is_none_or(|rest| rest == 0) {
                 self.remove(index);
             }
         }
@@ -113,13 +119,16 @@ impl Shard {
     }
 }
 
-/// How long a slot still has an effect.
-fn lasts(slot: &Slot, now: Now) -> u64 {
+/// How long a slot still has an effect; `None`: no configuration wrote it.
+fn lasts(slot: &Slot, now: Now) -> Option<u64> {
     let now = match slot.clock {
         Clock::Monotonic => now.monotonic,
+        // Another instance's, as no limit of this one needs the time.
+        Clock::Wall if now.wall == 0 => return Some(LONGEST),
         Clock::Wall => now.wall,
     };
-    slot.until.saturating_add(GRACE).saturating_sub(now)
+    let rest = slot.until.saturating_add(GRACE).saturating_sub(now);
+    (rest <= LONGEST).then_some(rest)
 }
 
 fn key_of(entry: &[u8; ENTRY]) -> u64 {
@@ -182,7 +191,12 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         let mut shard = full();
-        shard.put(3, Slot { until: u64::MAX, clock: Clock::Wall, counts: (1, u32::MAX), share: 7 }, NOW, &[]);
+        shard.put(
+            3,
+            Slot { until: NOW.wall + 1, clock: Clock::Wall, counts: (1, u32::MAX), share: 7 },
+            NOW,
+            &[],
+        );
         let value = shard.encode(NOW).to_vec();
         assert_eq!(value.len(), MAX_BYTES);
         assert_eq!(Shard::decode(value), shard);
@@ -212,12 +226,25 @@ mod tests {
         shard.put(3, slot(1, 0), NOW, &[]);
         let later = Now { monotonic: NOW.monotonic + GRACE, wall: NOW.wall + GRACE };
         let kept = Shard::decode(shard.clone().encode(later).to_vec());
-        assert_eq!((kept.get(1), kept.get(2), kept.get(3)), (None, None, Some(slot(1, 0))));
+        assert_eq!((kept.get(1, NOW), kept.get(2, NOW), kept.get(3, NOW)), (None, None, Some(slot(1, 0))));
         let kept = Shard::decode(shard.encode(NOW).to_vec());
         assert!(
-            [1, 2, 3].iter().all(|key| kept.get(*key).is_some()),
+            [1, 2, 3].iter().all(|key| kept.get(*key, NOW).is_some()),
             "another worker's clock may be a little behind"
         );
+    }
+
+    #[test]
+    fn an_entry_that_no_configuration_wrote_is_not_kept() {
+        let mut shard = Shard::default();
+        let far = |clock| Slot { until: NOW.wall + LONGEST + 1, clock, ..slot(0, 255) };
+        shard.put(1, far(Clock::Monotonic), NOW, &[]);
+        shard.put(2, far(Clock::Wall), NOW, &[]);
+        assert_eq!((shard.get(1, NOW), shard.get(2, NOW)), (None, None));
+        let no_wall = Now { wall: 0, ..NOW };
+        let kept = Shard::decode(shard.clone().encode(no_wall).to_vec());
+        assert!(kept.get(2, no_wall).is_some(), "an instance that needs no wall clock cannot tell");
+        assert_eq!(Shard::decode(shard.encode(NOW).to_vec()), Shard::default());
     }
 
     #[test]
@@ -225,8 +252,8 @@ mod tests {
         let mut shard = full();
         let later = Now { monotonic: NOW.monotonic + GRACE + 1000, ..NOW };
         assert!(!shard.put(99, slot(5000, 1), later, &[]));
-        assert_eq!(shard.get(0), None);
-        assert!(shard.get(1).is_some());
+        assert_eq!(shard.get(0, NOW), None);
+        assert!(shard.get(1, NOW).is_some());
     }
 
     #[test]
@@ -236,9 +263,9 @@ mod tests {
         shard.put(8, slot(8000, 5), NOW, &[]);
         shard.put(9, slot(9, 255), NOW, &[]);
         assert!(shard.put(99, slot(1, 0), NOW, &[]));
-        assert!(shard.get(8).is_none() && shard.get(7).is_some() && shard.get(9).is_some());
+        assert!(shard.get(8, NOW).is_none() && shard.get(7, NOW).is_some() && shard.get(9, NOW).is_some());
         assert!(shard.put(100, slot(1, 0), NOW, &[99]), "what this request wrote is spared");
-        assert!(shard.get(7).is_none() && shard.get(99).is_some());
+        assert!(shard.get(7, NOW).is_none() && shard.get(99, NOW).is_some());
     }
 
     #[test]
@@ -248,6 +275,6 @@ mod tests {
         for key in 1..10_000 {
             shard.put(key, slot(60_000_000_000, 2), NOW, &[]);
         }
-        assert!(shard.get(0).is_some());
+        assert!(shard.get(0, NOW).is_some());
     }
 }

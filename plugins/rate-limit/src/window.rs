@@ -49,9 +49,13 @@ impl Window {
     /// The counts after a charge that cannot be refused any more. The debt is at most another limit.
     pub fn charge(&self, counts: Counts, now: u64, cost: u64) -> Counts {
         let (counts, _) = self.at(counts, now);
-        let most = self.requests.saturating_mul(2).max(counts.current.into());
-        let after = u64::from(counts.current).saturating_add(cost).min(most);
-        Counts { current: u32::try_from(after).unwrap_or(u32::MAX), ..counts }
+        let after = u64::from(counts.current).saturating_add(cost);
+        Counts { current: self.bounded(after), ..counts }
+    }
+
+    /// At most the count that this limit can reach, whatever a larger limit or another plugin wrote.
+    fn bounded(&self, count: u64) -> u32 {
+        u32::try_from(count.min(self.requests.saturating_mul(2))).unwrap_or(u32::MAX)
     }
 
     /// The counts after a charge is taken back: out of the window it was made in, which may have ended since.
@@ -86,7 +90,8 @@ impl Window {
     /// The counts whose effect ends at `end`.
     pub fn ending(&self, end: u64, previous: u32, current: u32) -> Counts {
         let after = end.checked_div(self.length).unwrap_or(0);
-        Counts { window: after.saturating_sub(if self.sliding { 2 } else { 1 }), previous, current }
+        let window = after.saturating_sub(if self.sliding { 2 } else { 1 });
+        Counts { window, previous: self.bounded(previous.into()), current: self.bounded(current.into()) }
     }
 
     /// The counts as they are at `now`, and how much of the window is over.

@@ -87,6 +87,18 @@ const IN_A_LIMIT: &[(&str, &str)] = &[
         ".overrides[0]: missing field `requests`",
     ),
     (
+        r#""name": "a", "key": ["path"], "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 0}, {"value": "y", "requests": 4}, {"value": "z", "requests": 3}]"#,
+        ".overrides[2].requests: is less than cost, which is 4; requests: 0 denies all",
+    ),
+    (
+        r#""name": "a", "key": ["path"], "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 9, "burst": 3}]"#,
+        ".overrides[0].burst: is less than cost, which is 4",
+    ),
+    (
+        r#""name": "a", "key": ["path"], "algorithm": "fixedWindow", "requests": 9, "per": "1s", "cost": 4, "overrides": [{"value": "x", "requests": 3}]"#,
+        ".overrides[0].requests: is less than cost, which is 4; requests: 0 denies all",
+    ),
+    (
         r#""name": "a", "key": [], "requests": 1, "per": "1s", "chargeWhen": {"statuses": [401]}"#,
         ".chargeWhen: needs charge: response",
     ),
@@ -186,6 +198,10 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         r#"{"maxRequests": 1, "rls": {"cluster": "c", "domain": "d", "timeout": "0s"}}"#,
         "rls.timeout: must be from 1ms to 60s",
+    ),
+    (
+        r#"{"maxRequests": 1, "rls": {"cluster": "c", "domain": "d", "maxRemember": "2d"}}"#,
+        "rls.maxRemember: must be at most 24h",
     ),
     (
         r#"{"maxRequests": 1, "rls": {"cluster": "c", "domain": "d", "failureMode": "open"}}"#,

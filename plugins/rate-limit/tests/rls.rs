@@ -79,6 +79,41 @@ fn a_denial_is_remembered_until_its_reset() {
 }
 
 #[test]
+fn a_denial_is_remembered_for_no_longer_than_the_configuration_allows() {
+    // A service that writes the end of its window as a time and not as a duration.
+    let epoch = field(3, b"\x0a\x11x-ratelimit-reset\x12\x0a1767571260");
+    let hours = field(2, b"\x08\x02\x22\x03\x08\x90\x1c");
+    for (rest, seconds) in [("", 60), (r#", "maxRemember": "5s""#, 5), (r#", "maxRemember": "0s""#, 0)] {
+        for message in [&epoch, &hours] {
+            let envoy = start(rest, "");
+            assert_eq!(answered(&envoy, Ok([OVER, message].concat())).response().status, 429);
+            if seconds > 0 {
+                envoy.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
+                assert_eq!(envoy.request(request()).response().status, 429, "{rest}");
+                assert!(envoy.calls().is_empty(), "{rest}");
+                envoy.advance(Duration::from_millis(1));
+            }
+            assert!(envoy.request(request()).is_paused(), "{rest}: it is asked again");
+        }
+    }
+}
+
+#[test]
+fn a_client_is_not_told_to_wait_for_years() {
+    let epoch = field(3, b"\x0a\x11x-ratelimit-reset\x12\x0a1767571260");
+    let status = field(2, b"\x08\x02\x12\x04\x08\x05\x10\x02\x22\x06\x08\xfc\xf9\xeb\xca\x06");
+    for message in [epoch, status] {
+        let response = answered(&start("", ""), Ok([OVER, &message].concat())).response();
+        assert_eq!(response.header("retry-after"), None);
+        assert!(
+            response.lines("ratelimit").iter().all(|line| !line.contains(";t=")),
+            "{:?}",
+            response.headers
+        );
+    }
+}
+
+#[test]
 fn a_denial_without_an_end_is_not_remembered() {
     let envoy = start("", "");
     assert_eq!(answered(&envoy, Ok(OVER.to_vec())).response().status, 429);
@@ -230,6 +265,38 @@ fn several_limits_are_one_question_and_the_status_tells_which() {
     assert_eq!(envoy.metric("wasm_filter.rate_limit.component.path.allowed_total"), 1);
 }
 
+/// The service has no way to take a charge back, so only what was charged here is.
+#[test]
+fn limits_of_different_cost_are_asked_apart_and_a_denial_of_either_charges_nothing_here() {
+    let dear =
+        r#"{"name": "dear", "backend": "rls", "cost": 5, "descriptor": [{"key": "path", "value": "path"}]},"#;
+    for (denies, failure) in [(0, false), (1, false), (0, true), (1, true)] {
+        let envoy = start(r#", "failureMode": "deny""#, &[LOCAL, dear].concat());
+        for _ in 0..5 {
+            let stream = envoy.request(request());
+            let calls = envoy.calls();
+            assert_eq!(calls.len(), 2);
+            let bad = if failure { Err(14) } else { Ok(OVER.to_vec()) };
+            envoy.answer_grpc(calls[1 - denies].token, Ok(OK.to_vec()));
+            assert!(stream.is_paused());
+            envoy.answer_grpc(calls[denies].token, bad);
+            assert_eq!(stream.response().status, if failure { 503 } else { 429 });
+        }
+        // The other way about: the second answer comes when the request is over.
+        let stream = envoy.request(request());
+        let calls = envoy.calls();
+        envoy.answer_grpc(calls[denies].token, Ok(OVER.to_vec()));
+        assert_eq!(stream.response().status, 429);
+        envoy.answer_grpc(calls[1 - denies].token, Ok(OK.to_vec()));
+        let passes = || {
+            let stream = envoy.request(request());
+            envoy.calls().iter().for_each(|call| envoy.answer_grpc(call.token, Ok(OK.to_vec())));
+            stream.upstream().is_some()
+        };
+        assert_eq!([passes(), passes(), passes()], [true, true, false], "two are left here");
+    }
+}
+
 #[test]
 fn without_a_value_the_limit_is_skipped() {
     let envoy = start("", "");
@@ -269,6 +336,31 @@ fn a_grpc_client_is_told_that_the_service_is_not_there() {
     let stream = envoy.request(request().header("content-type", "application/grpc"));
     envoy.answer_grpc(envoy.call().token, Err(14));
     assert_eq!(stream.response().lines("grpc-status"), ["14"]);
+}
+
+#[test]
+fn a_reply_of_failure_says_that_limiting_failed_and_not_that_a_limit_is_exceeded() {
+    let body = |response: &str| {
+        let config = format!(
+            r#"{{"response": {{{response}}}, "rls": {{"cluster": "{CLUSTER}", "domain": "d", "failureMode": "deny", "failureStatus": 500}}, "limits": [
+                {{"name": "t", "backend": "rls", "descriptor": [{{"key": "k", "value": "header:x-tenant"}}]}}]}}"#
+        );
+        let envoy = Envoy::builder().cluster(CLUSTER, Cluster::Healthy).start::<RateLimit>(config);
+        let response = answered(&envoy, Err(14)).response();
+        assert_eq!(response.status, 500);
+        String::from_utf8(response.body).unwrap()
+    };
+    assert_eq!(body(""), "Rate limiting is not available");
+    assert_eq!(body(r#""body": "Slow down.", "headers": {"x-a": "b"}"#), "Rate limiting is not available");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&body(r#""problemJson": true, "body": "Slow down.""#))
+            .unwrap(),
+        serde_json::json!({
+            "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "status": 500,
+            "detail": "Rate limiting is not available",
+        })
+    );
 }
 
 #[test]

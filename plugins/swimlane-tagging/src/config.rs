@@ -405,7 +405,7 @@ pub struct Mesh {
     /// How many ids are remembered, 4 to 1048576; more drive the oldest out. It bounds the memory, once per proxy.
     /// Default 4096.
     pub slots: u32,
-    /// How long an id is remembered. Default `60s`.
+    /// How long an id is remembered at least; it is at most half as long again. Default `60s`.
     pub ttl: Seconds,
 }
 

@@ -27,7 +27,7 @@ pub struct Correlation {
 pub struct Remembered {
     /// How many of the request's ids had another lane.
     pub conflicts: u32,
-    /// How many could not be written, because other workers were always faster.
+    /// How many could not be written, because other workers were always faster, or the clock failed.
     pub lost: u32,
 }
 
@@ -45,11 +45,15 @@ impl Correlation {
         Ok(Self { header: header.clone(), rows: config.slots.div_ceil(ways), ttl: config.ttl.0 })
     }
 
-    /// Writes the lane under every id of a request that enters.
-    pub fn remember(&self, request: &Request, lane: &str, now: Duration) -> Remembered {
+    /// Writes the lane under every id of a request that enters; without the time, under none.
+    pub fn remember(&self, request: &Request, lane: &str, now: Option<Duration>) -> Remembered {
         let mut result = Remembered::default();
         for find in Id::SOURCES {
             let Some(id) = find(request) else { continue };
+            let Some(now) = now else {
+                result.lost = result.lost.saturating_add(1);
+                continue;
+            };
             let written = shared_data::update(&self.key(id), |row| {
                 let written = mesh::insert(row.unwrap_or_default(), id, lane, now, self.ttl);
                 (written.row, written.conflict)
@@ -63,11 +67,12 @@ impl Correlation {
     }
 
     /// The lane under the first known id of a request that leaves.
-    pub fn recall(&self, request: &Request, now: Duration) -> Option<Bytes> {
+    pub fn recall(&self, request: &Request, now: Option<Duration>) -> Option<Bytes> {
+        let now = now?;
         Id::SOURCES.iter().find_map(|find| {
             let id = find(request)?;
             let (row, _) = shared_data::get(&self.key(id)).ok().flatten()?;
-            mesh::find(&row, id, now).map(<[u8]>::to_vec)
+            mesh::find(&row, id, now, self.ttl).map(<[u8]>::to_vec)
         })
     }
 

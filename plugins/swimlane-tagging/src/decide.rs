@@ -213,6 +213,14 @@ impl Decider {
         })
     }
 
+    /// Whether the client's address decides whose lane counts, or which one it is. (As a key of the split it only spreads
+    /// requests.)
+    pub fn reads_client_ip(&self) -> bool {
+        let choices = self.overrides.iter().chain(&self.rules).map(|(_, condition)| condition);
+        matches!(self.trust, Trust::Clients(_))
+            || choices.chain(self.split.iter().map(|split| &split.condition)).any(Condition::reads_client_ip)
+    }
+
     /// The lane that a request came with. Where clients are not trusted it has none most of the time, and the header
     /// itself says so for a third of what the list of its lines costs.
     fn sent(&self, request: &Request) -> Option<Bytes> {
@@ -353,7 +361,7 @@ impl Split {
         }
         let chosen = match self.no_key {
             NoKey::Default => None,
-            NoKey::Cookie => match request.cookie(&self.sticky_cookie).filter(|id| !id.is_empty()) {
+            NoKey::Cookie => match request.cookie(&self.sticky_cookie) {
                 Some(id) => Some(decide(self.shares.bucket(&id), Reason::Split)),
                 None => (world.uuid)().map(|id| {
                     let decision = decide(self.shares.bucket(id.as_bytes()), Reason::Split);

@@ -13,13 +13,15 @@ mod timestamp;
 mod vary;
 
 use std::cell::Cell;
+use std::iter;
 use std::rc::Rc;
 use std::time::Duration;
 
 use log::{info, warn};
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode, quoted};
-use plugin_kit::headers::{HeaderName, REQUEST, RESPONSE, is_token};
+use plugin_kit::headers::{HeaderName, REQUEST, REQUEST_TRAILERS, RESPONSE, is_token};
+use plugin_kit::hostcalls::HostResult;
 use plugin_kit::metrics::{self, Counter};
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
@@ -27,7 +29,7 @@ use plugin_kit::{Plugin, clock, property, random};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::config::{Config, Vary};
+use crate::config::{Config, Trust, Vary};
 use crate::cookie::Cookie;
 use crate::correlation::Correlation;
 use crate::decide::{Decider, Decision, Reason, World};
@@ -87,7 +89,7 @@ impl Plugin for SwimlaneTagging {
             return Err(ConfigError::new("is the header of the lane")).at("bucketHeader");
         }
         let decider = Decider::compile(&config, &header, &cookie)?;
-        Ok(Self(Rc::new(Compiled {
+        let compiled = Compiled {
             mode: config.mode,
             client_ip: config.client_ip.check().at("clientIp")?,
             mesh: match &config.propagate.mesh {
@@ -111,7 +113,17 @@ impl Plugin for SwimlaneTagging {
             metrics: Metrics::new(&decider.lanes),
             decider,
             header,
-        })))
+        };
+        if compiled.decider.reads_client_ip() {
+            compiled.client_ip.warn_if_forgeable();
+        }
+        if config.propagate.mesh.enabled && matches!(config.incoming.trust, Trust::Never) {
+            warn!(
+                "propagate.mesh: with incoming.trust: never, the lane that a request enters with is removed and only \
+                 lanes that this proxy assigns are carried; sidecars behind a gateway need always"
+            );
+        }
+        Ok(Self(Rc::new(compiled)))
     }
 
     fn filter(&self) -> Filter {
@@ -152,9 +164,9 @@ impl HttpContext for Filter {
         let request = Request::current(plugin.client_ip);
         let direction = plugin.direction();
         let decision = match (direction, &plugin.mesh) {
-            (Direction::Outbound, Some(sidecar)) => {
-                plugin.decider.outgoing(&request, WORLD, || sidecar.correlation.recall(&request, monotonic()))
-            }
+            (Direction::Outbound, Some(sidecar)) => plugin
+                .decider
+                .outgoing(&request, WORLD, || sidecar.correlation.recall(&request, clock::monotonic())),
             _ => plugin.decider.incoming(&request, WORLD),
         };
         plugin.metrics.count(&decision);
@@ -166,16 +178,31 @@ impl HttpContext for Filter {
             reject(&request, status, decision.reason);
             return Action::Pause;
         }
-        plugin.tag(&request, &decision);
+        if plugin.tag(&request, &decision).is_err() {
+            Reply::unsanitized(request.is_grpc()).send();
+            return Action::Pause;
+        }
         if direction == Direction::Inbound
             && let (Some(sidecar), Some(lane)) = (&plugin.mesh, decision.lane)
         {
             let name = plugin.decider.lanes.name(lane);
-            let remembered = sidecar.correlation.remember(&request, name, monotonic());
+            let remembered = sidecar.correlation.remember(&request, name, clock::monotonic());
             plugin.metrics.conflicts.add(remembered.conflicts);
             plugin.metrics.lost.add(remembered.lost);
         }
         self.response = Some(Staged { lane: decision.lane, new_id: decision.new_id });
+        Action::Continue
+    }
+
+    /// Removes a client's own lane from the trailers, which some servers merge into the headers.
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        let plugin = &self.plugin;
+        let names = iter::once(&plugin.header).chain(&plugin.bucket_header).map(HeaderName::as_str);
+        if plugin.mode == Mode::Enforce && REQUEST_TRAILERS.remove_each(names).is_err() {
+            // The request's content type is no longer readable.
+            Reply::unsanitized(false).send();
+            return Action::Pause;
+        }
         Action::Continue
     }
 
@@ -190,11 +217,6 @@ impl HttpContext for Filter {
 /// Without a clock a ramp is where it starts.
 fn wall() -> Duration {
     clock::wall().unwrap_or_default()
-}
-
-/// Without a clock every remembered lane has expired.
-fn monotonic() -> Duration {
-    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 /// Answers a request that goes no further: 403, or 400.
@@ -221,34 +243,40 @@ impl Compiled {
     }
 
     /// Writes the decision into the request. Every write makes Envoy pick the route again, so what is right stays.
-    fn tag(&self, request: &Request, decision: &Decision) {
+    ///
+    /// # Errors
+    /// Where the host refuses, and the request might keep a lane that its client wrote.
+    fn tag(&self, request: &Request, decision: &Decision) -> HostResult<()> {
         let lane = decision.lane.map(|lane| self.decider.lanes.name(lane));
         let header = self.header.as_str();
+        // An application's own lane that is not known here stays, in the header and in its baggage.
+        let keeps_own = lane.is_none() && decision.reason == Reason::Application;
         if let Some(lane) = lane {
             if decision.sent.as_deref() != Some(lane.as_bytes()) {
-                let _ = REQUEST.set(header, lane.as_bytes());
+                REQUEST.set(header, lane.as_bytes())?;
             }
             let _ = property::set_filter_state(FILTER_STATE, lane.as_bytes());
-        } else if decision.sent.is_some() && decision.reason != Reason::Application {
-            let _ = REQUEST.remove(header);
+        } else if decision.sent.is_some() && !keeps_own {
+            REQUEST.remove(header)?;
         }
         if let Some(name) = &self.bucket_header {
             let name = name.as_str();
             if let Some(bucket) = decision.bucket {
-                let _ = REQUEST.set(name, bucket.to_string().as_bytes());
+                REQUEST.set(name, bucket.to_string().as_bytes())?;
             } else if request.header(name).is_some() {
-                let _ = REQUEST.remove(name);
+                REQUEST.remove(name)?;
             }
         }
-        if let Some(member) = &self.baggage
+        if let Some(member) = self.baggage.as_ref().filter(|_| !keeps_own)
             && let Some(value) =
                 baggage::with_member(request.joined_header("baggage").as_deref(), member, lane)
         {
-            let _ = match value.is_empty() {
-                true => REQUEST.remove("baggage"),
-                false => REQUEST.set("baggage", &value),
-            };
+            match value.is_empty() {
+                true => REQUEST.remove("baggage")?,
+                false => REQUEST.set("baggage", &value)?,
+            }
         }
+        Ok(())
     }
 
     /// Writes the decision into the response.
@@ -342,7 +370,9 @@ impl Metrics {
     }
 }
 
-plugin_kit::plugin!(SwimlaneTagging: on_http_request_headers, on_http_response_headers);
+plugin_kit::plugin!(
+    SwimlaneTagging: on_http_request_headers, on_http_request_trailers, on_http_response_headers
+);
 
 #[cfg(test)]
 use plugin_testkit as _;

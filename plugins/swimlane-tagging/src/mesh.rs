@@ -69,20 +69,20 @@ pub struct Written {
 }
 
 /// The lane of an id that has not expired.
-pub fn find(row: &[u8], id: Id, now: Duration) -> Option<&[u8]> {
-    entries(row).find(|entry| entry.id == id && is_alive(entry, now)).map(|entry| entry.lane)
+pub fn find(row: &[u8], id: Id, now: Duration, ttl: Duration) -> Option<&[u8]> {
+    entries(row).find(|entry| entry.id == id && is_alive(entry, now, ttl)).map(|entry| entry.lane)
 }
 
 /// Writes a lane: in place of the id's own entry, of one that has expired, or of the oldest.
+///
+/// An entry lasts for half the ttl longer than it must, so that a request of the same trace need not write it again as
+/// long as the whole ttl is left.
 pub fn insert(row: &[u8], id: Id, lane: &str, now: Duration, ttl: Duration) -> Written {
-    let expires = millis(now.saturating_add(ttl));
-    let new = Entry { id, expires, lane: lane.as_bytes() };
-    let mut kept: Vec<Entry<'_>> = entries(row).filter(|entry| is_alive(entry, now)).collect();
+    let new = Entry { id, expires: millis(latest(now, ttl)), lane: lane.as_bytes() };
+    let mut kept: Vec<Entry<'_>> = entries(row).filter(|entry| is_alive(entry, now, ttl)).collect();
     let own = kept.iter().position(|entry| entry.id == id).map(|at| kept.swap_remove(at));
     let conflict = own.is_some_and(|own| own.lane != new.lane);
-    // The entry is good for more than half of its time: a request of the same trace need not write.
-    let half = millis(now.saturating_add(ttl.checked_div(2).unwrap_or_default()));
-    if own.is_some_and(|own| own.lane == new.lane && own.expires > half) {
+    if own.is_some_and(|own| own.lane == new.lane && own.expires >= millis(now.saturating_add(ttl))) {
         return Written { row: None, conflict: false };
     }
     while kept.len() >= WAYS {
@@ -100,8 +100,16 @@ pub fn insert(row: &[u8], id: Id, lane: &str, now: Duration, ttl: Duration) -> W
     Written { row: Some(written), conflict }
 }
 
-fn is_alive(entry: &Entry<'_>, now: Duration) -> bool {
-    millis(now) < entry.expires
+/// Whether the entry has not expired. One that expires later than a worker could have written is not of this table; a
+/// worker may have read its clock a little later than this one.
+fn is_alive(entry: &Entry<'_>, now: Duration, ttl: Duration) -> bool {
+    const LEEWAY: Duration = Duration::from_secs(1);
+    millis(now) < entry.expires && entry.expires <= millis(latest(now, ttl).saturating_add(LEEWAY))
+}
+
+/// When an entry that is written now expires.
+fn latest(now: Duration, ttl: Duration) -> Duration {
+    now.saturating_add(ttl).saturating_add(ttl.checked_div(2).unwrap_or_default())
 }
 
 fn millis(time: Duration) -> u64 {
@@ -142,16 +150,19 @@ mod tests {
     fn a_lane_is_found_until_it_expires() {
         let row = written(b"", 7, "canary", NOW);
         assert_eq!(row.len(), 17 + 6);
-        assert_eq!(find(&row, Id(7), NOW), Some(&b"canary"[..]));
-        assert_eq!(find(&row, Id(7), NOW + TTL - Duration::from_millis(1)), Some(&b"canary"[..]));
-        assert_eq!(find(&row, Id(7), NOW + TTL), None);
+        let found = |at| find(&row, Id(7), at, TTL);
+        assert_eq!(found(NOW), Some(&b"canary"[..]));
+        assert_eq!(found(NOW + TTL * 3 / 2 - Duration::from_millis(1)), Some(&b"canary"[..]));
+        assert_eq!(found(NOW + TTL * 3 / 2), None);
+        assert_eq!(found(NOW - Duration::from_secs(1)), Some(&b"canary"[..]), "another worker's clock");
+        assert_eq!(found(NOW - Duration::from_millis(1001)), None, "nobody could have written it");
     }
 
     #[test]
     fn another_id_of_the_same_row_gets_nothing() {
         let row = written(b"", 7, "canary", NOW);
         for other in [8, 7 + (1 << 32), 7 | 1 << 63, 0] {
-            assert_eq!(find(&row, Id(other), NOW), None, "{other}");
+            assert_eq!(find(&row, Id(other), NOW, TTL), None, "{other}");
         }
     }
 
@@ -160,13 +171,13 @@ mod tests {
         let second = Duration::from_secs(1);
         let row = (0..5).fold(Vec::new(), |row, id| written(&row, id, "canary", NOW + second * id as u32));
         assert_eq!(entries(&row).count(), WAYS);
-        assert_eq!(find(&row, Id(0), NOW + second * 4), None);
-        assert!((1..5).all(|id| find(&row, Id(id), NOW + second * 4).is_some()));
+        assert_eq!(find(&row, Id(0), NOW + second * 4, TTL), None);
+        assert!((1..5).all(|id| find(&row, Id(id), NOW + second * 4, TTL).is_some()));
     }
 
     #[test]
     fn what_has_expired_goes_first() {
-        let row = written(&written(b"", 1, "blue", NOW), 2, "blue", NOW + TTL);
+        let row = written(&written(b"", 1, "blue", NOW), 2, "blue", NOW + TTL * 3 / 2);
         assert_eq!(entries(&row).map(|entry| entry.id).collect::<Vec<_>>(), [Id(2)]);
     }
 
@@ -182,24 +193,24 @@ mod tests {
         let row = written(b"", 7, "blue", NOW);
         let second = insert(&row, Id(7), "canary", NOW, TTL);
         assert!(second.conflict);
-        assert_eq!(find(&second.row.unwrap(), Id(7), NOW), Some(&b"canary"[..]));
-        assert!(!insert(&row, Id(7), "canary", NOW + TTL, TTL).conflict);
+        assert_eq!(find(&second.row.unwrap(), Id(7), NOW, TTL), Some(&b"canary"[..]));
+        assert!(!insert(&row, Id(7), "canary", NOW + TTL * 3 / 2, TTL).conflict);
     }
 
     #[test]
     fn a_young_entry_is_not_written_again() {
         let row = written(b"", 7, "blue", NOW);
         let again = |later| insert(&row, Id(7), "blue", NOW + Duration::from_secs(later), TTL).row.is_some();
-        assert!(!again(29));
-        assert!(again(30));
+        assert!(!again(30));
+        assert!(again(31), "less than the ttl is left");
     }
 
     #[test]
     fn a_row_of_any_bytes_is_read() {
         for row in [&b"\xff"[..], &[0xff; 16], &[0xff; 17], &[0xff; 300], &[0; 100]] {
-            let _ = find(row, Id(u64::MAX), NOW);
+            let _ = find(row, Id(u64::MAX), NOW, TTL);
             let row = written(row, 7, "blue", NOW);
-            assert_eq!(find(&row, Id(7), NOW), Some(&b"blue"[..]));
+            assert_eq!(find(&row, Id(7), NOW, TTL), Some(&b"blue"[..]));
         }
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use plugin_testkit::{Envoy, Headers, Request, Response};
+use plugin_testkit::hostile::overwrites;
+use plugin_testkit::{Envoy, Headers, Request, Response, SharedData};
 use swimlane_tagging::SwimlaneTagging;
 
 /// The tutorial's four lines.
@@ -298,6 +299,84 @@ fn a_new_browser_gets_an_id_and_keeps_its_lane() {
     }
 }
 
+#[test]
+fn a_clients_own_lane_that_cannot_be_removed_ends_the_request() {
+    let config = r#"{"defaultLane": "", "bucketHeader": "x-bucket", "propagate": {"baggage": "swimlane"},
+        "split": {"key": "header:x-user-id", "lanes": [{"name": "canary", "percent": 100}]}}"#;
+    for (call, user) in [
+        ("remove x-swimlane", ""),
+        ("remove x-bucket", ""),
+        ("remove baggage", ""),
+        ("set x-swimlane", "11"),
+        ("set x-bucket", "11"),
+        ("set baggage", "11"),
+    ] {
+        for content_type in ["text/plain", "application/grpc"] {
+            let envoy = Envoy::start::<SwimlaneTagging>(config);
+            let request = || {
+                let own = Request::get("/").header("x-swimlane", "blue").header("x-bucket", "1");
+                own.header("baggage", "swimlane=blue")
+                    .header("x-user-id", user)
+                    .header("content-type", content_type)
+            };
+            assert!(envoy.request(request()).upstream().is_some(), "{call}");
+            envoy.refuse(call);
+            let stream = envoy.request(request());
+            assert!(stream.upstream().is_none(), "{call}");
+            assert_eq!(stream.local_reply().unwrap().details, "request_header_not_removed", "{call}");
+            let is_grpc = content_type == "application/grpc";
+            assert_eq!(stream.response().lines("grpc-status"), ["13"][..usize::from(is_grpc)], "{call}");
+        }
+    }
+}
+
+#[test]
+fn a_lane_in_the_trailers_of_a_request_never_reaches_the_upstream() {
+    for (config, names) in [
+        (r#"{"bucketHeader": "x-bucket"}"#, &["x-a"][..]),
+        (r#"{"bucketHeader": "x-bucket", "incoming": {"trust": "always"}}"#, &["x-a"]),
+        (r#"{"mode": "dryRun", "bucketHeader": "x-bucket"}"#, &["x-a", "x-swimlane", "x-bucket"]),
+        (r#"{"mode": "off", "bucketHeader": "x-bucket"}"#, &["x-a", "x-swimlane", "x-bucket"]),
+    ] {
+        let envoy = Envoy::start::<SwimlaneTagging>(config);
+        let trailers = [("x-a", "1"), ("x-swimlane", "canary"), ("x-bucket", "1")];
+        let request = trailers
+            .iter()
+            .fold(Request::post("/").body("x"), |request, (name, value)| request.trailer(name, value));
+        let seen = envoy.request(request).upstream().unwrap().trailers;
+        assert_eq!(seen.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{config}");
+    }
+    let envoy = Envoy::start::<SwimlaneTagging>("{}");
+    envoy.refuse("request_trailers.remove x-swimlane");
+    let stream = envoy.request(Request::post("/").body("x").trailer("x-swimlane", "canary"));
+    assert!(stream.upstream().is_none());
+    assert_eq!(stream.local_reply().unwrap().details, "request_header_not_removed");
+}
+
+#[test]
+fn an_address_that_decides_about_trust_and_can_be_forged_is_warned_about() {
+    const WARNING: &str = "clientIp: on a sidecar or waypoint, source.address is";
+    let is_warned = |config: &str, node: &str| {
+        let builder = Envoy::builder().property(&["xds", "node", "id"], node);
+        builder.start::<SwimlaneTagging>(config).log_lines().iter().any(|line| line.starts_with(WARNING))
+    };
+    let (sidecar, gateway) = ("sidecar~10.0.0.1~a.b~b.svc", "router~10.0.0.1~a.b~b.svc");
+    for config in [
+        r#"{"incoming": {"trust": {"clientIps": ["10.0.0.0/8"]}}}"#,
+        r#"{"overrides": [{"lane": "a", "match": {"clientIps": ["10.0.0.0/8"]}}]}"#,
+        r#"{"rules": [{"name": "a", "lane": "a", "match": {"any": [{"clientIps": ["10.0.0.0/8"]}]}}]}"#,
+        r#"{"split": {"key": "header:x-a", "match": {"clientIps": ["10.0.0.0/8"]}, "lanes": [{"name": "a", "percent": 1}]}}"#,
+    ] {
+        assert!(is_warned(config, sidecar), "{config}");
+        assert!(!is_warned(config, gateway), "{config}");
+    }
+    assert!(!is_warned(TRUSTED, sidecar));
+    assert!(!is_warned(
+        r#"{"clientIp": {"source": "xForwardedFor"}, "incoming": {"trust": {"clientIps": ["10.0.0.0/8"]}}}"#,
+        sidecar
+    ));
+}
+
 mod mesh {
     use super::*;
 
@@ -369,14 +448,106 @@ mod mesh {
     }
 
     #[test]
-    fn after_its_time_an_id_has_no_lane() {
-        let envoy = sidecar(&config(r#""ownLane": [], "ttl": "5s""#));
-        enter(&envoy, "canary", ("x-request-id", "r1"));
+    fn an_id_is_remembered_for_its_ttl_and_at_most_half_as_long_again() {
+        let envoy = sidecar(&config(r#""ownLane": [], "ttl": "4s""#));
         let leaving = || lane(&envoy, outbound().header("x-request-id", "r1"));
-        envoy.advance(Duration::from_millis(4_999));
+        let millis = |millis| envoy.advance(Duration::from_millis(millis));
+        enter(&envoy, "canary", ("x-request-id", "r1"));
+        millis(1_999);
+        // Another request of the same trace: its lane, too, is there for the whole ttl.
+        enter(&envoy, "canary", ("x-request-id", "r1"));
+        millis(3_999);
         assert_eq!(leaving().as_deref(), Some("canary"));
-        envoy.advance(Duration::from_millis(1));
+        millis(2_001);
         assert_eq!(leaving(), None);
+    }
+
+    #[test]
+    fn whatever_a_neighbour_writes_the_table_recovers() {
+        const ROW: &str = "swimlane-tagging/x-swimlane/1/0";
+        let config = config(r#""ownLane": [], "slots": 4, "ttl": "60s""#);
+        let stored = {
+            let envoy = sidecar(&config);
+            for id in ["a", "b", "c", "d"] {
+                enter(&envoy, "blue", ("x-request-id", id));
+            }
+            envoy.shared_data().get(ROW).unwrap()
+        };
+        for row in overwrites(&stored) {
+            let envoy = sidecar(&config);
+            envoy.shared_data().set(ROW, &row);
+            let lane_of = |id: &str| lane(&envoy, outbound().header("x-request-id", id));
+            let known = lane_of("a");
+            assert!(matches!(known.as_deref(), None | Some("blue")), "{known:?}");
+            // After a second, as many ids as there are slots are remembered.
+            envoy.advance(Duration::from_secs(1));
+            let ids = ["r1", "r2", "r3", "r4"];
+            ids.iter().for_each(|id| enter(&envoy, "canary", ("x-request-id", id)));
+            for id in ids {
+                assert_eq!(lane_of(id).as_deref(), Some("canary"), "{id}: {}", row.escape_ascii());
+            }
+            envoy.advance(Duration::from_secs(90));
+            assert!(["a", "b", "c", "d"].iter().all(|id| lane_of(id).is_none()), "{}", row.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn without_a_clock_nothing_is_remembered_and_nothing_recalled() {
+        let shared = SharedData::default();
+        let start =
+            |config: &str| Envoy::builder().shared_data(shared.clone()).start::<SwimlaneTagging>(config);
+        let config = config(r#""ownLane": [], "slots": 4"#);
+        let (working, failing) = (start(&config), start(&config));
+        failing.fail_clocks();
+        enter(&working, "blue", ("x-request-id", "r1"));
+        enter(&failing, "canary", ("x-request-id", "r1"));
+        assert_eq!(metric(&failing, "correlation_lost_total"), 1);
+        let leaving = |envoy: &Envoy| lane(envoy, outbound().header("x-request-id", "r1"));
+        assert_eq!(leaving(&failing), None);
+        assert_eq!(leaving(&working).as_deref(), Some("blue"), "the other worker's entry is as it was");
+    }
+
+    #[test]
+    fn a_client_that_repeats_its_ids_drives_nobody_out() {
+        let envoy = sidecar(&config(r#""ownLane": [], "slots": 4"#));
+        enter(&envoy, "blue", ("x-request-id", "victim"));
+        for number in 0..1000 {
+            let lane = if number % 2 == 0 { "canary" } else { "production" };
+            enter(&envoy, lane, ("x-request-id", ["a", "b", "c"][number % 3]));
+        }
+        let leaving = lane(&envoy, outbound().header("x-request-id", "victim"));
+        assert_eq!(leaving.as_deref(), Some("blue"));
+    }
+
+    /// The application's own header and its baggage name a lane that there is not here; both are its affair.
+    #[test]
+    fn an_unknown_lane_of_the_application_keeps_its_baggage_member() {
+        let config = MESH.replace(r#""propagate": {"#, r#""propagate": {"baggage": "swimlane", "#);
+        let envoy = sidecar(&config);
+        let request =
+            outbound().header("x-swimlane", "elsewhere").header("baggage", "a=1,swimlane=elsewhere");
+        let upstream = envoy.request(request).upstream().unwrap();
+        assert_eq!(upstream.lines("x-swimlane"), ["elsewhere"]);
+        assert_eq!(upstream.lines("baggage"), ["a=1,swimlane=elsewhere"]);
+        // A known one is written to the baggage, and no lane at all takes the member away.
+        let request = outbound().header("x-swimlane", "canary").header("baggage", "a=1,swimlane=elsewhere");
+        let upstream = envoy.request(request).upstream().unwrap();
+        assert_eq!(upstream.lines("baggage"), ["a=1,swimlane=canary"]);
+        let untagged = sidecar(&config.replace(r#""enabled": true"#, r#""enabled": true, "ownLane": []"#));
+        let upstream = untagged.request(outbound().header("baggage", "a=1,swimlane=x")).upstream().unwrap();
+        assert_eq!(upstream.lines("baggage"), ["a=1"]);
+    }
+
+    #[test]
+    fn mesh_mode_that_trusts_nobody_is_warned_about() {
+        const WARNING: &str = "propagate.mesh: with incoming.trust: never, the lane that a request enters with is removed and \
+                               only lanes that this proxy assigns are carried; sidecars behind a gateway need always";
+        let warned = |config: &str| sidecar(config).log_lines().contains(&WARNING.to_owned());
+        assert!(warned(&MESH.replace("always", "never")));
+        assert!(!warned(MESH));
+        assert!(!warned(
+            &MESH.replace("always", "never").replace(r#""enabled": true"#, r#""enabled": false"#)
+        ));
     }
 
     #[test]
@@ -466,7 +637,8 @@ mod mesh {
         for _ in 0..2 {
             assert_eq!(lane(&envoy, outbound().header("x-swimlane", "canary")), None);
         }
-        assert_eq!(envoy.log_lines(), ["propagate.mesh is ignored: this proxy is a gateway"]);
+        let ignored = |line: &&String| line.as_str() == "propagate.mesh is ignored: this proxy is a gateway";
+        assert_eq!(envoy.log_lines().iter().filter(ignored).count(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn escapes(bytes: &[u8]) -> bool {
         && escapes <= bytes.iter().filter(|&&byte| byte == b'%').count().saturating_mul(2)
 }
 
-/// A query: its parameters are its pieces, and the first of a name is one of them.
+/// A query: its parameters are its pieces, and one that is not empty is found by its name, or an earlier one is.
 #[must_use]
 pub fn parameters(bytes: &[u8]) -> bool {
     let (path, query) = query::split(bytes);
@@ -36,7 +36,7 @@ pub fn parameters(bytes: &[u8]) -> bool {
         && !whole.contains(&b'#')
         && raw == pieces
         && query::parameters(bytes).all(|parameter| {
-            query::first(bytes, &parameter.name()).is_some()
+            (parameter.value().is_empty() || query::first(bytes, &parameter.name()).is_some())
                 && parameter.raw.ends_with(parameter.raw_value())
                 && parameter.value().len() <= parameter.raw_value().len()
         })

@@ -44,10 +44,11 @@ pub fn parameters(query: &[u8]) -> impl Iterator<Item = Parameter<'_>> {
     query.split(|&byte| byte == b'&').filter(|raw| !raw.is_empty()).map(Parameter::new)
 }
 
-/// The decoded value of the first parameter of this name.
+/// The decoded value of the first parameter of this name that is not empty.
 #[must_use]
 pub fn first<'a>(query: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
-    parameters(query).find(|parameter| *parameter.name() == *name).map(|parameter| parameter.value())
+    let named = parameters(query).filter(|parameter| *parameter.name() == *name);
+    named.map(|parameter| parameter.value()).find(|value| !value.is_empty())
 }
 
 /// `+` is a space in a query (WHATWG URL, `application/x-www-form-urlencoded`).
@@ -89,9 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_value_decoded() {
-        let query = b"a=1&b=%41+c&a=2&flag&=x&%62=3";
-        for (name, value) in [("a", Some("1")), ("b", Some("A c")), ("flag", Some("")), ("c", None)] {
+    fn finds_the_first_value_that_is_not_empty_decoded() {
+        let query = b"a=1&b=%41+c&a=2&flag&=x&%62=3&d=&d=4";
+        for (name, value) in
+            [("a", Some("1")), ("b", Some("A c")), ("flag", None), ("c", None), ("d", Some("4"))]
+        {
             assert_eq!(first(query, name.as_bytes()).as_deref(), value.map(str::as_bytes), "{name}");
         }
     }

@@ -81,7 +81,7 @@ impl Request {
         query::split(self.target()).1
     }
 
-    /// The decoded value of the first query parameter of this name.
+    /// The decoded value of the first query parameter of this name that is not empty.
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         query::first(self.query()?, name.as_bytes())
     }
@@ -145,14 +145,14 @@ impl Request {
         })
     }
 
-    /// The first cookie of this name.
+    /// The first line of a header that is not empty.
+    pub fn filled_header(&self, name: &str) -> Option<Bytes> {
+        first_filled(|is| self.any_header_line(name, is))
+    }
+
+    /// The first cookie of this name that is not empty.
     pub fn cookie(&self, name: &str) -> Option<Bytes> {
-        let mut found = None;
-        self.any_cookie(name, |value| {
-            found = Some(value.to_vec());
-            true
-        });
-        found
+        first_filled(|is| self.any_cookie(name, is))
     }
 
     /// Whether this is a gRPC request.
@@ -189,6 +189,18 @@ impl Request {
         }
         REQUEST.get(pseudo).unwrap_or_default()
     }
+}
+
+/// The first value that is not empty, of those that `any` offers.
+fn first_filled(any: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool) -> bool) -> Option<Bytes> {
+    let mut found = None;
+    any(&mut |value| {
+        if !value.is_empty() {
+            found = Some(value.to_vec());
+        }
+        !value.is_empty()
+    });
+    found
 }
 
 /// Cuts port and trailing dot off an authority and lower-cases it; `[::1]:80` gives `[::1]`.
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_cookie_of_every_line_counts() {
-        let request = Request::detached(&[("cookie", b"a=1; b=2"), ("cookie", b"a=3")]);
+        let request = Request::detached(&[("cookie", b"a=; a=1; b=2"), ("cookie", b"a=3")]);
         assert!(request.any_cookie("a", |value| value == b"3"));
         assert_eq!(request.cookie("a").as_deref(), Some(&b"1"[..]));
         assert_eq!(request.cookie("c"), None);

@@ -18,11 +18,11 @@ const KNOWN: &str = "header:NAME, cookie:NAME, query:NAME, claim:PATH, property:
 /// A compiled value source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `header:NAME`: the first line.
+    /// `header:NAME`: the first line that is not empty.
     Header(HeaderName),
-    /// `cookie:NAME`: the first cookie of that name.
+    /// `cookie:NAME`: the first cookie of that name that is not empty.
     Cookie(String),
-    /// `query:NAME`: the first parameter of that name, percent-decoded.
+    /// `query:NAME`: the first parameter of that name that is not empty, percent-decoded.
     Query(String),
     /// `claim:PATH`: a claim that jwt-authn, or Envoy's own `jwt_authn`, verified; dots nest.
     Claim(Vec<String>),
@@ -90,7 +90,7 @@ impl Source {
     pub fn value(&self, request: &Request) -> Option<Bytes> {
         let header = |name: &str| request.header(name).map(|value| owned(&value));
         let value = match self {
-            Self::Header(name) => header(name.as_str())?,
+            Self::Header(name) => request.filled_header(name.as_str())?,
             Self::Cookie(name) => request.cookie(name)?,
             Self::Query(name) => request.query_value(name)?.into_owned(),
             Self::Claim(path) => claims::get(request, path)?,
@@ -279,6 +279,12 @@ impl Sources {
     pub fn value(&self, request: &Request) -> Option<Bytes> {
         self.0.iter().find_map(|source| source.value(request))
     }
+
+    /// Whether one of them is the client's address.
+    #[must_use]
+    pub fn reads_client_ip(&self) -> bool {
+        self.0.contains(&Source::ClientIp)
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +341,22 @@ mod tests {
         ] {
             let path = path.into_iter().map(str::to_owned).collect();
             assert_eq!(Source::new(source).unwrap(), Source::Property(path), "{source}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_hides_no_later_one() {
+        let request = Request::detached(&[
+            (":path", b"/?q=&q=1&q=2"),
+            ("x-a", b""),
+            ("x-a", b"1"),
+            ("x-a", b"2"),
+            ("cookie", b"c=; c=1"),
+            ("cookie", b"c=2; d="),
+            ("cookie", b"d=1"),
+        ]);
+        for source in ["query:q", "header:x-a", "cookie:c", "cookie:d"] {
+            assert_eq!(Source::new(source).unwrap().value(&request).as_deref(), Some(&b"1"[..]), "{source}");
         }
     }
 

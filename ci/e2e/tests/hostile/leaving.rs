@@ -8,10 +8,10 @@ use anyhow::Result;
 use harness::Message;
 
 use crate::Case;
-use crate::wire::{answer, first_bytes, good, open, reset, send};
+use crate::wire::{answer, first_bytes, good, open, reset, send, wait_until_read};
 
-/// A moment between two bytes.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long a client that dawdles waits between two bytes.
+const DAWDLING: Duration = Duration::from_millis(2);
 
 /// How a client goes.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub fn cases(welcome: &Message) -> Vec<Case> {
                 let mut stream = open(address)?;
                 send(&mut stream, &sent);
                 // A reset overtakes what has not been read yet.
-                std::thread::sleep(PAUSE);
+                wait_until_read(&stream)?;
                 exit.take(stream)
             }));
         }
@@ -111,7 +111,7 @@ fn dawdling(welcome: &Message) -> Vec<Case> {
             send(&mut stream, most);
             for byte in last {
                 send(&mut stream, &[*byte]);
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(DAWDLING);
             }
             answer(&mut stream).map(drop)
         })

@@ -1,11 +1,11 @@
 //! A connection on which anything can be said.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use harness::Message;
+use anyhow::{Context, Result, bail};
+use harness::{Message, eventually};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -20,6 +20,26 @@ pub fn open(address: SocketAddr) -> Result<TcpStream> {
 /// Sends, as far as the other side lets us.
 pub fn send(stream: &mut TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
+}
+
+/// Waits until the process on the other side has read everything that was sent, or the connection has ended.
+pub fn wait_until_read(stream: &TcpStream) -> Result<()> {
+    const ESTABLISHED: &str = "01";
+    let hex = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => Ok(format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port())),
+        IpAddr::V6(_) => bail!("{address} is not in /proc/net/tcp"),
+    };
+    let ends = [hex(stream.peer_addr()?)?, hex(stream.local_addr()?)?];
+    eventually("what was sent is read", LIMIT, || {
+        let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+        let unread = table.lines().find_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let is_it = [fields.next()?, fields.next()?] == ends && fields.next()? == ESTABLISHED;
+            let (_, unread) = fields.next()?.split_once(':')?;
+            is_it.then(|| unread.to_owned())
+        });
+        unread.is_none_or(|unread| unread.bytes().all(|digit| digit == b'0')).then_some(())
+    })
 }
 
 /// Everything until the other side hangs up, in whichever way; an error where it does not.

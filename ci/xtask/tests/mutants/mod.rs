@@ -34,8 +34,8 @@ const MUTANTS: [Mutant; 4] = [
     Mutant {
         what: "a write that another worker's may be lost by",
         file: "plugins/rate-limit/src/store.rs",
-        right: "Some(cas) => shared_data::swap(&at.key, value, cas),",
-        wrong: "Some(_) => shared_data::swap(&at.key, value, 0),",
+        right: "Some(cas) => shared_data::swap(&self.key, value, cas),",
+        wrong: "Some(_) => shared_data::swap(&self.key, value, 0),",
         package: "rate-limit",
         caught_by: "a_worker_that_lost_a_race_decides_again",
     },

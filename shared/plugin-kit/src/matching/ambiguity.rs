@@ -169,7 +169,7 @@ pub fn of_target(target: &[u8]) -> Option<Ambiguity> {
         return Some(Ambiguity::Fragment);
     }
     let path = query::split(target).0;
-    if path == b"*" {
+    if is_ordinary(path) || path == b"*" {
         return None;
     }
     if !path.starts_with(b"/") {
@@ -183,6 +183,18 @@ pub fn of_target(target: &[u8]) -> Option<Ambiguity> {
         _ => None,
     });
     odd.or_else(|| of_escapes(path)).or_else(|| of_segments(&percent::decode(path)))
+}
+
+/// Whether a path has only letters, digits and hyphens between single slashes: most have, and one look is enough.
+fn is_ordinary(path: &[u8]) -> bool {
+    let mut before = 0;
+    let ordinary = path.iter().all(|&byte| {
+        let allowed =
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'/' && before != b'/';
+        before = byte;
+        allowed
+    });
+    ordinary && path.starts_with(b"/")
 }
 
 fn of_escapes(path: &[u8]) -> Option<Ambiguity> {

@@ -371,8 +371,8 @@ impl Condition {
     pub(crate) fn matches_respelled(&self, path: &[u8], decoded: &[u8]) -> bool {
         let some = |respelled: &dyn Fn(&[u8]) -> bool| {
             // A server that looks for the query after it decoded the path sees a shorter one.
-            let cut = query::split(decoded).0;
-            respelled(path) || (decoded != path && (respelled(decoded) || respelled(cut)))
+            let cut = || query::split(decoded).0;
+            respelled(path) || (decoded != path && (respelled(decoded) || respelled(cut())))
         };
         let is_path = |condition: &PathCondition| {
             !condition.matches(path) && some(&|reading| condition.matches_respelled(reading))

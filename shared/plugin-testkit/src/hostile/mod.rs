@@ -100,6 +100,33 @@ pub fn any_neighbour<P: Callbacks>(directory: impl AsRef<Path>, more: &[&str]) {
     }
 }
 
+/// Bytes that another plugin may write over a value in shared data: none, zeros, ones, parts of the value and more than
+/// it, the versions before and after, and the largest number in the place of any.
+#[must_use]
+pub fn overwrites(value: &[u8]) -> Vec<Vec<u8>> {
+    let size = value.len();
+    let mut all = vec![Vec::new(), b"\0".to_vec(), b"\xff".to_vec()];
+    all.extend([0, 0xff].map(|byte| vec![byte; size]));
+    all.extend([0, 0xff].map(|byte| vec![byte; 8 * size + 200]));
+    all.extend([1, size / 2, size.saturating_sub(1)].map(|end| value[..end.min(size)].to_vec()));
+    all.push([value, value].concat());
+    for byte in [0, 0xff] {
+        all.push([value, &[byte]].concat());
+        for at in 0..size {
+            let mut changed = value.to_vec();
+            let end = size.min(at + 8);
+            changed[at..end].fill(byte);
+            all.push(changed);
+        }
+    }
+    if let Some(version) = value.first() {
+        for other in [version.wrapping_sub(1), version.wrapping_add(1)] {
+            all.push([&[other], &value[1..]].concat());
+        }
+    }
+    all
+}
+
 /// A request's way there and back, and what is answered to callouts on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
