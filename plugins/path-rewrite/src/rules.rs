@@ -6,9 +6,7 @@ use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::header_ops::{FilledEdits, HeaderEdits};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::hostcalls::Bytes;
-use plugin_kit::matching::{
-    Ambiguities, Ambiguity, Captures, Condition, Spellings, below, toggle_trailing_slash,
-};
+use plugin_kit::matching::{Ambiguities, Ambiguity, Captures, Condition, Spellings, below};
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::template::{Syntax, Template};
@@ -288,8 +286,7 @@ impl CompiledRule {
     /// applies if some server may read the request so, and any other rule only if every server does.
     fn matches(&self, request: &Request, path: Option<&[u8]>, ambiguities: &Ambiguities) -> Option<Captures> {
         if self.rejects {
-            let applies =
-                self.condition.matches_some_reading(ambiguities) || self.matches_other_slash(request, path);
+            let applies = self.condition.matches_some_reading(ambiguities);
             return applies.then(|| self.capture(request, path).unwrap_or_default());
         }
         if let Some(prefix) = self.prefix()
@@ -307,15 +304,6 @@ impl CompiledRule {
             return self.condition.capture(request, path);
         }
         self.condition.matches_path(request, path).then(Captures::default)
-    }
-
-    /// Whether the condition holds for the path with, or without, a trailing slash: many servers route both alike.
-    fn matches_other_slash(&self, request: &Request, path: Option<&[u8]>) -> bool {
-        if !self.condition.minds_trailing_slash() {
-            return false;
-        }
-        let path = path.unwrap_or_else(|| request.path());
-        path.starts_with(b"/") && self.condition.matches_path(request, Some(&toggle_trailing_slash(path)))
     }
 
     fn apply(

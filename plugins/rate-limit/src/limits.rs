@@ -1,11 +1,9 @@
 //! The limits as the request path needs them: which of them apply, for which key, and at which rate.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::time::Duration;
 
 use plugin_kit::config::{At, ConfigError, Seconds, quoted};
-use plugin_kit::matching::{Condition, ambiguity, toggle_trailing_slash};
+use plugin_kit::matching::{Ambiguities, Condition};
 use plugin_kit::request::Request;
 use plugin_kit::source::{SourceList, Sources};
 
@@ -26,29 +24,12 @@ pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
 #[derive(Debug)]
 pub struct Limits {
     limits: Vec<Limit>,
-    exempt: Vec<Match>,
+    exempt: Vec<Condition>,
+    /// The conditions of both.
+    conditions: Vec<Condition>,
     reads_path: bool,
-    reads_host: bool,
     /// Whether one of them goes by the wall clock.
     pub needs_wall_clock: bool,
-}
-
-/// A condition, and how requests that read differently to different servers are matched with it.
-#[derive(Debug)]
-struct Match {
-    condition: Condition,
-    /// Whether path or host decide.
-    reads_target: bool,
-    minds_trailing_slash: bool,
-}
-
-/// A request, with what is found out about its target when a condition first depends on it.
-struct Target<'a> {
-    request: &'a Request,
-    limits: &'a Limits,
-    ambiguous: OnceCell<bool>,
-    /// The path with a trailing slash, or without.
-    toggled: OnceCell<Cow<'a, [u8]>>,
 }
 
 /// One limit.
@@ -62,7 +43,7 @@ pub struct Limit {
     pub cost: Cost,
     /// Who counts.
     pub kind: Kind,
-    condition: Match,
+    condition: Condition,
     key: Vec<Sources>,
     on_missing: OnMissingKey,
 }
@@ -141,14 +122,15 @@ impl Limits {
         let mut exempt = Vec::new();
         for (index, one) in config.exempt.iter().enumerate() {
             let condition = one.matches.compile().at("match").at_index(index).at("exempt")?;
-            exempt.push(Match::new(condition));
+            exempt.push(condition);
         }
         let mut quotas = limits.iter().filter_map(Limit::local).flat_map(Local::quotas);
         let needs_wall_clock = quotas.any(|quota| quota.rate.needs_wall_clock());
         drop(quotas);
-        let reads_path = conditions(&limits, &exempt).any(Condition::reads_path);
-        let reads_host = conditions(&limits, &exempt).any(Condition::reads_host);
-        Ok(Self { limits, exempt, reads_path, reads_host, needs_wall_clock })
+        let conditions: Vec<_> =
+            limits.iter().map(|limit| &limit.condition).chain(&exempt).cloned().collect();
+        let reads_path = conditions.iter().any(Condition::reads_path);
+        Ok(Self { limits, exempt, conditions, reads_path, needs_wall_clock })
     }
 
     /// The limits, in the order of the configuration.
@@ -168,7 +150,7 @@ impl Limits {
 
     /// Whether the client's address decides which limits apply, or under which key.
     pub fn read_client_ip(&self) -> bool {
-        conditions(&self.limits, &self.exempt).any(Condition::reads_client_ip)
+        self.conditions.iter().any(Condition::reads_client_ip)
             || self.limits.iter().flat_map(Limit::sources).any(Sources::reads_client_ip)
     }
 
@@ -181,63 +163,13 @@ impl Limits {
         request: &'a Request,
         secret: Secret,
     ) -> impl Iterator<Item = (usize, Applied)> + 'a {
-        let target = Target { request, limits: self, ambiguous: OnceCell::new(), toggled: OnceCell::new() };
-        let exempt = self.exempt.iter().any(|exempt| exempt.matches_every_reading(&target));
-        let limits = self.limits.iter().enumerate();
+        let ambiguities = Ambiguities::new(request, &self.conditions, self.reads_path);
+        let exempt = self.exempt.iter().any(|exempt| exempt.matches_every_reading(&ambiguities));
+        let limits = self.limits.iter().enumerate().filter(move |_| !exempt);
         limits.filter_map(move |(index, limit)| {
-            let applies = !exempt && limit.condition.matches_some_reading(&target)
-                || limit.condition.matches_toggled_only(&target)
-                    && !self.exempt.iter().any(|exempt| exempt.matches_toggled(&target));
+            let applies = limit.condition.matches_some_reading(&ambiguities);
             if applies { Some((index, limit.apply(request, secret)?)) } else { None }
         })
-    }
-}
-
-fn conditions<'a>(limits: &'a [Limit], exempt: &'a [Match]) -> impl Iterator<Item = &'a Condition> {
-    limits.iter().map(|limit| &limit.condition).chain(exempt).map(|one| &one.condition)
-}
-
-impl Target<'_> {
-    fn is_ambiguous(&self) -> bool {
-        *self.ambiguous.get_or_init(|| {
-            let Self { request, limits, .. } = self;
-            limits.reads_path
-                && ambiguity::of_path(request, conditions(&limits.limits, &limits.exempt)).is_some()
-                || limits.reads_host && ambiguity::of_authority(&request.authority()).is_some()
-        })
-    }
-
-    fn toggled(&self) -> &[u8] {
-        self.toggled.get_or_init(|| toggle_trailing_slash(self.request.path()))
-    }
-}
-
-impl Match {
-    fn new(condition: Condition) -> Self {
-        Self {
-            reads_target: condition.reads_path() || condition.reads_host(),
-            minds_trailing_slash: condition.minds_trailing_slash(),
-            condition,
-        }
-    }
-
-    fn matches_some_reading(&self, target: &Target<'_>) -> bool {
-        self.condition.matches(target.request)
-            || self.reads_target && target.is_ambiguous() && self.condition.may_match(target.request)
-    }
-
-    fn matches_every_reading(&self, target: &Target<'_>) -> bool {
-        self.condition.matches(target.request)
-            && (!self.reads_target || !target.is_ambiguous() || self.condition.must_match(target.request))
-    }
-
-    fn matches_toggled(&self, target: &Target<'_>) -> bool {
-        self.condition.matches_path(target.request, Some(target.toggled()))
-    }
-
-    /// Whether the path matches with a trailing slash where the request has none, or without where it has one.
-    fn matches_toggled_only(&self, target: &Target<'_>) -> bool {
-        self.minds_trailing_slash && !self.condition.matches(target.request) && self.matches_toggled(target)
     }
 }
 
@@ -287,7 +219,7 @@ impl Limit {
             enforce: limit.enforce,
             cost,
             kind,
-            condition: Match::new(limit.matches.compile().at("match")?),
+            condition: limit.matches.compile().at("match")?,
             key,
             on_missing: limit.on_missing_key,
         })

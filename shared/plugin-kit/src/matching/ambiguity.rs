@@ -104,21 +104,22 @@ pub struct Ambiguities<'a> {
     reads_path: bool,
     of_path: OnceCell<Option<Ambiguity>>,
     of_authority: OnceCell<Option<Ambiguity>>,
+    toggled: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Ambiguities<'a> {
     /// The ambiguities of `request`. `reads_path`: some condition of the rules depends on the path. `conditions` are those
     /// that a path may not evade in another spelling.
     #[must_use]
-    pub const fn new(request: &'a Request, conditions: &'a [Condition], reads_path: bool) -> Self {
-        let (of_path, of_authority) = (OnceCell::new(), OnceCell::new());
-        Self { request, path: None, conditions, reads_path, of_path, of_authority }
+    pub fn new(request: &'a Request, conditions: &'a [Condition], reads_path: bool) -> Self {
+        let (of_path, of_authority, toggled) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { request, path: None, conditions, reads_path, of_path, of_authority, toggled }
     }
 
     /// The ambiguities of the request after its path was rewritten.
     #[must_use]
     pub fn with_path(self, path: &[u8]) -> Self {
-        Self { path: Some(path.to_vec()), of_path: OnceCell::new(), ..self }
+        Self { path: Some(path.to_vec()), of_path: OnceCell::new(), toggled: OnceCell::new(), ..self }
     }
 
     /// The reason why servers may read the path differently. A request without a path (`CONNECT`) is not ambiguous.
@@ -140,6 +141,13 @@ impl<'a> Ambiguities<'a> {
     #[must_use]
     pub fn found(&self) -> Option<Ambiguity> {
         [&self.of_path, &self.of_authority].into_iter().find_map(|cell| cell.get().copied().flatten())
+    }
+
+    /// The path with its other trailing slash; `None` where it is not a path.
+    pub(crate) fn toggled(&self) -> Option<&[u8]> {
+        let path = || self.path().unwrap_or_else(|| self.request.path());
+        let toggled = self.toggled.get_or_init(|| toggle_trailing_slash(path()).into_owned());
+        toggled.starts_with(b"/").then_some(toggled)
     }
 
     pub(crate) const fn request(&self) -> &'a Request {

@@ -84,32 +84,46 @@ struct ValueCondition {
 enum Reading<'a> {
     /// As the request is written.
     AsWritten,
-    /// Those that are in doubt match, as some server may read the request.
-    AllMatch(Doubts<'a>),
-    /// Those that are in doubt do not match.
-    NoneMatches(Doubts<'a>),
+    /// Those on an ambiguous path or host match, as some server may read the request, and those on a path match with or
+    /// without its trailing slash.
+    AllMatch(&'a Ambiguities<'a>),
+    /// Those on an ambiguous path or host do not match.
+    NoneMatches(&'a Ambiguities<'a>),
 }
 
-/// The ambiguities of the request; `None`: every condition on path and host is in doubt.
-type Doubts<'a> = Option<&'a Ambiguities<'a>>;
-
 impl Reading<'_> {
-    fn of_path(self, evaluate: impl FnOnce() -> bool) -> bool {
-        self.of(evaluate, |ambiguities| ambiguities.of_path().is_some())
+    /// Looks for ambiguities only where they make a difference, as do all below.
+    fn of_path<'p>(self, path: impl FnOnce() -> &'p [u8], condition: &PathCondition) -> bool {
+        match self {
+            Self::AsWritten => condition.matches(path()),
+            Self::AllMatch(ambiguities) => {
+                condition.matches(path())
+                    || condition.minds_trailing_slash()
+                        && ambiguities.toggled().is_some_and(|toggled| condition.matches(toggled))
+                    || ambiguities.of_path().is_some()
+            }
+            Self::NoneMatches(ambiguities) => condition.matches(path()) && ambiguities.of_path().is_none(),
+        }
+    }
+
+    /// `evaluate` gets a path in place of the request's.
+    fn of_path_value(self, evaluate: impl Fn(Option<&[u8]>) -> bool) -> bool {
+        match self {
+            Self::AsWritten => evaluate(None),
+            Self::AllMatch(ambiguities) => {
+                evaluate(None)
+                    || ambiguities.toggled().is_some_and(|toggled| evaluate(Some(toggled)))
+                    || ambiguities.of_path().is_some()
+            }
+            Self::NoneMatches(ambiguities) => evaluate(None) && ambiguities.of_path().is_none(),
+        }
     }
 
     fn of_host(self, evaluate: impl FnOnce() -> bool) -> bool {
-        self.of(evaluate, |ambiguities| ambiguities.of_host().is_some())
-    }
-
-    /// Looks for ambiguities only where they make a difference.
-    fn of(self, evaluate: impl FnOnce() -> bool, in_doubt: impl FnOnce(&Ambiguities) -> bool) -> bool {
         match self {
             Self::AsWritten => evaluate(),
-            Self::AllMatch(None) => true,
-            Self::NoneMatches(None) => false,
-            Self::AllMatch(Some(ambiguities)) => evaluate() || in_doubt(ambiguities),
-            Self::NoneMatches(Some(ambiguities)) => evaluate() && !in_doubt(ambiguities),
+            Self::AllMatch(ambiguities) => evaluate() || ambiguities.of_host().is_some(),
+            Self::NoneMatches(ambiguities) => evaluate() && ambiguities.of_host().is_none(),
         }
     }
 
@@ -117,8 +131,8 @@ impl Reading<'_> {
     fn inverted(self) -> Self {
         match self {
             Self::AsWritten => Self::AsWritten,
-            Self::AllMatch(doubts) => Self::NoneMatches(doubts),
-            Self::NoneMatches(doubts) => Self::AllMatch(doubts),
+            Self::AllMatch(ambiguities) => Self::NoneMatches(ambiguities),
+            Self::NoneMatches(ambiguities) => Self::AllMatch(ambiguities),
         }
     }
 }
@@ -272,28 +286,17 @@ impl Condition {
         self.evaluate(request, path, Reading::AsWritten)
     }
 
-    /// Whether an ambiguous request matches in some reading: conditions on path and host are taken as true.
-    #[must_use]
-    pub fn may_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::AllMatch(None))
-    }
-
-    /// Whether an ambiguous request matches in every reading: conditions on path and host are taken as false.
-    #[must_use]
-    pub fn must_match(&self, request: &Request) -> bool {
-        self.evaluate(request, None, Reading::NoneMatches(None))
-    }
-
-    /// Whether the request matches in some reading: conditions on an ambiguous path or host are taken as true.
+    /// Whether the request matches in some reading: conditions on an ambiguous path or host are taken as true, and a path
+    /// is compared with and without its trailing slash, as many servers route both alike.
     #[must_use]
     pub fn matches_some_reading(&self, ambiguities: &Ambiguities) -> bool {
-        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::AllMatch(Some(ambiguities)))
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::AllMatch(ambiguities))
     }
 
     /// Whether the request matches in every reading: conditions on an ambiguous path or host are taken as false.
     #[must_use]
     pub fn matches_every_reading(&self, ambiguities: &Ambiguities) -> bool {
-        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::NoneMatches(Some(ambiguities)))
+        self.evaluate(ambiguities.request(), ambiguities.path(), Reading::NoneMatches(ambiguities))
     }
 
     /// What the first path condition that matches caught, where the request would match if its path were `path`.
@@ -323,9 +326,8 @@ impl Condition {
     }
 
     fn evaluate(&self, request: &Request, path: Option<&[u8]>, reading: Reading) -> bool {
-        let is_path = |condition: &PathCondition| {
-            reading.of_path(|| condition.matches(path.unwrap_or_else(|| request.path())))
-        };
+        let is_path =
+            |condition: &PathCondition| reading.of_path(|| path.unwrap_or_else(|| request.path()), condition);
         any(&self.paths, is_path) && self.evaluate_rest(request, path, reading)
     }
 
@@ -347,15 +349,16 @@ impl Condition {
             && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
             && any(&self.values, |value| {
                 let evaluate = || {
-                    value.condition.holds(|is| match path.filter(|_| value.source.is_part_of_path()) {
-                        Some(path) => value.source.part_of(path).is_some_and(is),
-                        None => value.source.value(request).is_some_and(|value| is(&value)),
-                    })
+                    value.condition.holds(|is| value.source.value(request).is_some_and(|value| is(&value)))
+                };
+                let evaluate_path = |toggled: Option<&[u8]>| {
+                    let path = toggled.or(path).unwrap_or_else(|| request.path());
+                    value.condition.holds(|is| value.source.part_of(path).is_some_and(is))
                 };
                 match &value.source {
                     Source::Host => reading.of_host(evaluate),
                     Source::Header(name) if name.is_host() => reading.of_host(evaluate),
-                    source if source.is_target() => reading.of_path(evaluate),
+                    source if source.is_part_of_path() => reading.of_path_value(evaluate_path),
                     _ => evaluate(),
                 }
             })
