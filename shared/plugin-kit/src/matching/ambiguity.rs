@@ -78,12 +78,29 @@ impl Ambiguity {
 /// The method is not looked at: see [`of_method`].
 #[must_use]
 pub fn of<'a>(request: &Request, conditions: impl IntoIterator<Item = &'a Condition>) -> Option<Ambiguity> {
-    let path = request.path();
-    of_target(request.target()).or_else(|| of_authority(&request.authority())).or_else(|| {
-        let decoded = percent::decode(path);
-        let respelled = conditions.into_iter().any(|condition| condition.matches_respelled(path, &decoded));
-        respelled.then_some(Ambiguity::Respelled)
-    })
+    of_target(request.target())
+        .or_else(|| of_authority(&request.authority()))
+        .or_else(|| of_spelling(request.path(), conditions))
+}
+
+/// Whether the path reads the same to everyone, and why not, as [`of`] says of path and authority.
+#[must_use]
+pub fn of_path<'a>(
+    request: &Request,
+    conditions: impl IntoIterator<Item = &'a Condition>,
+) -> Option<Ambiguity> {
+    of_target(request.target()).or_else(|| of_spelling(request.path(), conditions))
+}
+
+/// Whether some condition matches the path, with or without its trailing slash, only in another spelling.
+fn of_spelling<'a>(path: &[u8], conditions: impl IntoIterator<Item = &'a Condition>) -> Option<Ambiguity> {
+    let toggled = toggle_trailing_slash(path);
+    let (decoded, decoded_toggled) = (percent::decode(path), percent::decode(&toggled));
+    let respelled = conditions.into_iter().any(|condition| {
+        condition.matches_respelled(path, &decoded)
+            || condition.minds_trailing_slash() && condition.matches_respelled(&toggled, &decoded_toggled)
+    });
+    respelled.then_some(Ambiguity::Respelled)
 }
 
 /// Whether the path of a request target reads the same to every server, and why not. The query is not looked at.
@@ -351,6 +368,10 @@ mod tests {
             (r#"{"values": [{"source": "path", "prefix": "/admin"}]}"#, "/%61dmin", true),
             (r#"{"values": [{"source": "header:x-a", "exact": "admin"}]}"#, "/Admin", false),
             (r#"{"methods": ["GET"]}"#, "/Admin", false),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/Admin/", true),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/%61dmin/", true),
+            (r#"{"paths": [{"template": "/users/{id}/"}]}"#, "/Users/1", true),
+            (r#"{"paths": [{"exact": "/admin"}]}"#, "/admin/", false),
         ] {
             assert_eq!(respelled(json, path), expected, "{json} {path}");
         }

@@ -359,12 +359,33 @@ impl Condition {
     /// Whether path, host or method decide.
     #[must_use]
     pub fn reads_target(&self) -> bool {
-        self.hosts.is_some()
-            || self.methods.is_some()
-            || self.paths.is_some()
-            || self.headers.iter().flatten().any(|(name, _)| name.is_host())
-            || self.values.iter().flatten().any(|value| value.source.is_target())
+        self.methods.is_some()
+            || self.values.iter().flatten().any(|value| value.source == Source::Method)
+            || self.reads_path()
+            || self.reads_host()
             || self.nested().any(Self::reads_target)
+    }
+
+    /// Whether the path decides.
+    #[must_use]
+    pub fn reads_path(&self) -> bool {
+        self.paths.is_some()
+            || self.values.iter().flatten().any(|value| value.source.is_part_of_path())
+            || self.nested().any(Self::reads_path)
+    }
+
+    /// Whether the host decides.
+    #[must_use]
+    pub fn reads_host(&self) -> bool {
+        let is_host = |source: &Source| match source {
+            Source::Host => true,
+            Source::Header(name) => name.is_host(),
+            _ => false,
+        };
+        self.hosts.is_some()
+            || self.headers.iter().flatten().any(|(name, _)| name.is_host())
+            || self.values.iter().flatten().any(|value| is_host(&value.source))
+            || self.nested().any(Self::reads_host)
     }
 
     /// Whether the client's address decides.
@@ -460,6 +481,27 @@ mod tests {
             (r#"{"methods":["GET"],"hosts":["other"]}"#, false),
         ] {
             assert_eq!(matches(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_condition_says_which_parts_of_the_target_decide() {
+        for (json, path, host, target) in [
+            (r#"{"methods":["GET"]}"#, false, false, true),
+            (r#"{"paths":[{"exact":"/"}]}"#, true, false, true),
+            (r#"{"hosts":["a"]}"#, false, true, true),
+            (r#"{"headers":[{"name":"Host","exact":"a"}]}"#, false, true, true),
+            (r#"{"headers":[{"name":"x-a","exact":"a"}]}"#, false, false, false),
+            (r#"{"values":[{"source":"pathSegment:1","exact":"a"}]}"#, true, false, true),
+            (r#"{"values":[{"source":"header:host","exact":"a"}]}"#, false, true, true),
+            (r#"{"values":[{"source":"host","exact":"a"}]}"#, false, true, true),
+            (r#"{"values":[{"source":"method","exact":"GET"}]}"#, false, false, true),
+            (r#"{"any":[{"not":{"paths":[{"exact":"/"}]}}]}"#, true, false, true),
+            (r#"{"query":[{"name":"a","exact":"a"}]}"#, false, false, false),
+        ] {
+            let condition = serde_json::from_str::<Match>(json).unwrap().compile().unwrap();
+            let read = (condition.reads_path(), condition.reads_host(), condition.reads_target());
+            assert_eq!(read, (path, host, target), "{json}");
         }
     }
 

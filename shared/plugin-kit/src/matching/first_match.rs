@@ -171,6 +171,7 @@ mod tests {
             ("/orders", Ok(1)),
             ("/orders/", Err(Ambiguity::TrailingSlash)),
             ("/users/7/", Err(Ambiguity::TrailingSlash)),
+            ("/Orders/", Err(Ambiguity::Respelled)),
             ("/users/7", Ok(1)),
             ("/healthz", Ok(0)),
             ("/healthz/", Ok(99)),
