@@ -320,7 +320,10 @@ impl Condition {
             && any(&self.client_ips, |network| request.client_ip().is_some_and(|ip| network.contains(ip)))
             && any(&self.values, |value| {
                 let evaluate = || {
-                    value.condition.holds(|is| value.source.value(request).is_some_and(|value| is(&value)))
+                    value.condition.holds(|is| match path.filter(|_| value.source.is_part_of_path()) {
+                        Some(path) => value.source.part_of(path).is_some_and(is),
+                        None => value.source.value(request).is_some_and(|value| is(&value)),
+                    })
                 };
                 if value.source.is_target() { reading.unless_fixed(evaluate) } else { evaluate() }
             })

@@ -166,12 +166,14 @@ mod tests {
         let rules = rules(&[
             r#"{"paths": [{"exact": "/healthz"}]}"#,
             r#"{"paths": [{"exact": "/orders"}, {"template": "/users/{id}"}]}"#,
+            r#"{"values": [{"source": "path", "exact": "/carts"}]}"#,
         ]);
         for (path, expected) in [
             ("/orders", Ok(1)),
             ("/orders/", Err(Ambiguity::TrailingSlash)),
             ("/users/7/", Err(Ambiguity::TrailingSlash)),
             ("/Orders/", Err(Ambiguity::Respelled)),
+            ("/carts/", Err(Ambiguity::TrailingSlash)),
             ("/users/7", Ok(1)),
             ("/healthz", Ok(0)),
             ("/healthz/", Ok(99)),
