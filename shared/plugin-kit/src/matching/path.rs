@@ -219,7 +219,11 @@ impl PathCondition {
 
     /// Whether a trailing slash makes a difference.
     pub(crate) fn minds_trailing_slash(&self) -> bool {
-        !matches!(self.shape, PathShape::Prefix(_) | PathShape::StringPrefix(_))
+        match &self.shape {
+            PathShape::Prefix(_) => false,
+            PathShape::StringPrefix(text) => text.ends_with(b"/"),
+            _ => true,
+        }
     }
 
     /// What the path is compared with, where letters match in their own case only.
