@@ -2,6 +2,7 @@
 
 mod connection;
 mod faulty;
+pub mod frames;
 mod key_server;
 mod service;
 mod stage;

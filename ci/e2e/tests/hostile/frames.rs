@@ -4,24 +4,13 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, ensure};
+use e2e::frames::{
+    DATA, END_HEADERS, END_STREAM, Field, GOAWAY, HEADERS, PREFACE, RST_STREAM, WINDOW_UPDATE, frame, headers,
+};
 
 use crate::Case;
 use crate::wire::{open, reset, send};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const LARGEST_FRAME: usize = 16_384;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-type Field<'a> = (&'a [u8], &'a [u8]);
 type OwnField = (Vec<u8>, Vec<u8>);
 
 const GET: [Field; 4] =
@@ -32,57 +21,6 @@ const POST: [Field; 4] = [
     (b":authority", b"shop.example.com"),
     (b":path", b"/orders"),
 ];
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// HPACK without its tables: every field as it stands (RFC 7541, section 6.2.2).
-fn block(fields: &[Field]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            integer(&mut block, text.len());
-            block.extend(*text);
-        }
-    }
-    block
-}
-
-/// A number with a prefix of seven bits (RFC 7541, section 5.1).
-fn integer(block: &mut Vec<u8>, mut value: usize) {
-    if value < 127 {
-        block.push(value as u8);
-        return;
-    }
-    block.push(127);
-    value -= 127;
-    while value > 127 {
-        block.push((value % 128) as u8 | 128);
-        value /= 128;
-    }
-    block.push(value as u8);
-}
-
-/// HEADERS, and as many CONTINUATIONs as it takes.
-fn headers(stream: u32, flags: u8, fields: &[Field]) -> Vec<u8> {
-    let block = block(fields);
-    let mut pieces = block.chunks(LARGEST_FRAME).peekable();
-    let mut frames = Vec::new();
-    let mut kind = HEADERS;
-    loop {
-        let piece = pieces.next().unwrap_or_default();
-        let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
-        let first = if kind == HEADERS { flags } else { 0 };
-        frames.extend(frame(kind, end | first, stream, piece));
-        if end != 0 {
-            return frames;
-        }
-        kind = CONTINUATION;
-    }
-}
 
 /// Reads until a stream has ended, in whichever way, or the connection has.
 fn conclusion(stream: &mut TcpStream) -> Result<()> {
