@@ -93,7 +93,7 @@ fmt: _toolchain
 
 # Everything: native tests, the modules, then the modules in Envoy
 [group('check')]
-test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e (validate "manifests")
+test: test-native build-all (build "template") check-wasm (check-wasm "template") test-copies e2e path-confusion (validate "manifests")
 
 # Native tests, of one crate or of all
 [group('check')]
@@ -114,6 +114,11 @@ mutants: _toolchain
 [group('check')]
 e2e *flags: build-all (build "template") _probe
     cargo test --package e2e {{ flags }}
+
+# Spellings of protected paths, through the plugins to real web servers: no server may take one for what it hides
+[group('check')]
+path-confusion: build-all
+    cargo test --package e2e --test path_confusion -- --include-ignored --nocapture --test-threads=1
 
 # Memory under so many requests, of which no two are alike
 [group('check')]

@@ -15,6 +15,8 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 /// The end of a stream that is given up.
 pub const RST_STREAM: u8 = 3;
+/// The settings of one side.
+pub const SETTINGS: u8 = 4;
 /// The end of a connection.
 pub const GOAWAY: u8 = 7;
 /// More room for the other side.

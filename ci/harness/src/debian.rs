@@ -4,15 +4,14 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::workspace::workspace_root;
+use crate::tools::{install_once, run_step};
 
 /// A program that a Debian package has.
 pub struct DebianProgram {
-    /// What it is called in `PATH` and in the package's `usr/bin`.
+    /// Its name in `PATH` and in `usr/bin` or `usr/sbin` of the package.
     pub program: &'static str,
     /// The package.
     pub package: &'static str,
@@ -40,23 +39,21 @@ impl DebianProgram {
 
     /// The program of the package, unpacked once.
     fn unpacked(&self) -> Result<PathBuf> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock();
         let Self { program, package, variable } = self;
-        let tools = workspace_root().join(".tools");
-        let place = tools.join(package);
-        let binary = place.join("usr/bin").join(program);
-        if binary.is_file() {
-            return Ok(binary);
-        }
-        eprintln!(
-            "No {program} in ${variable} or PATH: unpacking Debian's package {package} into {}, once.",
-            place.display()
-        );
-        fs::create_dir_all(&tools)?;
-        // Beside its final place, so that an interrupted download is never taken for a whole one.
-        let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(&tools)?;
-        let run = |program: &str, arguments: &[&str]| self.run(unfinished.path(), program, arguments);
+        let place =
+            install_once(package, &format!("Debian's package {package}"), |place| self.unpack(place))?;
+        let found = ["usr/bin", "usr/sbin"].map(|dir| place.join(dir).join(program));
+        found.into_iter().find(|path| path.is_file()).with_context(|| {
+            format!("Debian's package {package} has no {program}: install it, or set ${variable}")
+        })
+    }
+
+    fn unpack(&self, place: &Path) -> Result<()> {
+        let Self { program, package, variable } = self;
+        let advice = format!("install {program}, or set ${variable}");
+        let run = |program: &str, arguments: &[&str]| {
+            run_step(Command::new(program).args(arguments).current_dir(place), &advice)
+        };
         let download = || run("apt-get", &["download", "--quiet", package]);
         if download().is_err() {
             // The lists of packages may be missing or old. Only root may update them.
@@ -66,28 +63,13 @@ impl DebianProgram {
                 Err(update) => error.context(update),
             })?;
         }
-        let deb = fs::read_dir(unfinished.path())?
+        let deb = fs::read_dir(place)?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
             .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
             .context("apt-get download left no package")?;
-        run("dpkg", &["-x", &deb.to_string_lossy(), "unpacked"])?;
-        let _ = fs::rename(unfinished.path().join("unpacked"), &place);
-        ensure!(binary.is_file(), "Debian's package {package} has no usr/bin/{program}");
-        Ok(binary)
-    }
-
-    fn run(&self, directory: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-        let advice = format!("install {}, or set ${}", self.program, self.variable);
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(directory)
-            .output()
-            .with_context(|| format!("cannot run {program}: {advice}"))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("{program} {}: {}; {advice}", arguments.join(" "), said.trim());
-        }
+        run("dpkg", &["-x", &deb.to_string_lossy(), "."])?;
+        fs::remove_file(deb)?;
         Ok(())
     }
 }

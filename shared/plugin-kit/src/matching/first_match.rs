@@ -182,4 +182,18 @@ mod tests {
             assert_eq!(find(&rules, "GET", "h", path), expected, "{path}");
         }
     }
+
+    #[test]
+    fn a_missing_slash_never_leads_past_a_string_prefix_that_ends_with_one() {
+        let rules = rules(&[r#"{"methods": ["PUT"]}"#, r#"{"paths": [{"stringPrefix": "/files/"}]}"#]);
+        for (path, expected) in [
+            ("/files", Err(Ambiguity::TrailingSlash)),
+            ("/Files", Err(Ambiguity::Respelled)),
+            ("/files/", Ok(1)),
+            ("/files/x", Ok(1)),
+            ("/file", Ok(99)),
+        ] {
+            assert_eq!(find(&rules, "GET", "h", path), expected, "{path}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use crate::config::{At, ChoiceName, ConfigError, quoted};
 use crate::matching::template::PathTemplate;
 use crate::pattern::{self, Pattern};
+use crate::percent;
 
 /// How a path must look, and whether upper and lower case are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +170,7 @@ impl PathMatch {
     ) -> Result<PathCondition, ConfigError> {
         let from_root = |text: &str| {
             if text.starts_with('/') {
-                return Ok(text.as_bytes().to_vec());
+                return Ok(normalized(text));
             }
             Err(ConfigError::new(format!("{} must start with '/'", quoted(text))))
         };
@@ -180,7 +181,7 @@ impl PathMatch {
                 PathShape::Prefix(without_slash(&from_root(text).at("prefix")?).to_vec())
             }
             PathKind::StringPrefix(text) => PathShape::StringPrefix(from_root(text).at("stringPrefix")?),
-            PathKind::Suffix(text) => PathShape::Suffix(text.as_bytes().to_vec()),
+            PathKind::Suffix(text) => PathShape::Suffix(normalized(text)),
             PathKind::Regex(text) => {
                 let pattern = |ignore_case| Pattern::new(text, ignore_case, max_regex_bytes).at("regex");
                 if spellings == Spellings::Checked && !self.ignore_case {
@@ -206,20 +207,25 @@ impl PathCondition {
     /// Whether the path matches.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
-        self.shape.matches(path, self.ignore_case)
+        self.shape.matches(path, if self.ignore_case { Spelling::AnyCase } else { Spelling::AsWritten })
     }
 
-    /// Whether the path matches in upper or lower case; `path` may be another reading of the request's path.
+    /// Whether the path matches in upper or lower case and without the condition's own escapes; `path` may be another
+    /// reading of the request's path.
     pub(crate) fn matches_respelled(&self, path: &[u8]) -> bool {
         match &self.folded {
             Some(pattern) => pattern.is_match(path),
-            None => self.shape.matches(path, true),
+            None => self.shape.matches(path, Spelling::Decoded),
         }
     }
 
     /// Whether a trailing slash makes a difference.
     pub(crate) fn minds_trailing_slash(&self) -> bool {
-        !matches!(self.shape, PathShape::Prefix(_) | PathShape::StringPrefix(_))
+        match &self.shape {
+            PathShape::Prefix(_) => false,
+            PathShape::StringPrefix(text) => text.ends_with(b"/"),
+            _ => true,
+        }
     }
 
     /// What the path is compared with, where letters match in their own case only.
@@ -260,21 +266,50 @@ impl PathCondition {
 }
 
 impl PathShape {
-    fn matches(&self, path: &[u8], ignore_case: bool) -> bool {
-        let equal = |part: Option<&[u8]>, text: &[u8]| part.is_some_and(|part| same(part, text, ignore_case));
+    fn matches(&self, path: &[u8], spelling: Spelling) -> bool {
+        let equal = |part: Option<&[u8]>, text: &[u8]| {
+            part.is_some_and(|part| same(part, text, spelling != Spelling::AsWritten))
+        };
         match self {
-            Self::Exact(text) => same(path, text, ignore_case),
+            Self::Exact(text) => spelling.matches(path, text),
             Self::Prefix(prefix) => {
-                equal(path.get(..prefix.len()), prefix)
+                let prefix = spelling.of(prefix);
+                equal(path.get(..prefix.len()), &prefix)
                     && path.get(prefix.len()).is_none_or(|&byte| byte == b'/')
             }
-            Self::StringPrefix(text) => equal(path.get(..text.len()), text),
+            Self::StringPrefix(text) => {
+                let text = spelling.of(text);
+                equal(path.get(..text.len()), &text)
+            }
             Self::Suffix(text) => {
-                equal(path.len().checked_sub(text.len()).and_then(|from| path.get(from..)), text)
+                let text = spelling.of(text);
+                equal(path.len().checked_sub(text.len()).and_then(|from| path.get(from..)), &text)
             }
             Self::Regex(pattern) => pattern.is_match(path),
-            Self::Template(template) => template.capture(path, ignore_case).is_some(),
+            Self::Template(template) => template.capture_as(path, spelling).is_some(),
         }
+    }
+}
+
+/// How the text of a condition is compared with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// Byte by byte.
+    AsWritten,
+    /// ASCII letters match in upper and lower case.
+    AnyCase,
+    /// The text is decoded, and letters match in both cases.
+    Decoded,
+}
+
+impl Spelling {
+    fn of(self, text: &[u8]) -> Cow<'_, [u8]> {
+        if self == Self::Decoded { percent::decode(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Whether a part of a path is this text.
+    pub(crate) fn matches(self, part: &[u8], text: &[u8]) -> bool {
+        same(part, &self.of(text), self != Self::AsWritten)
     }
 }
 
@@ -328,6 +363,30 @@ impl Captures {
 /// Whether two strings are equal, also in another case where that is ignored.
 pub(crate) fn same(one: &[u8], other: &[u8], ignore_case: bool) -> bool {
     if ignore_case { one.eq_ignore_ascii_case(other) } else { one == other }
+}
+
+/// A text as Envoy writes it in a path with `normalize_path`: letters, digits and `-._~` are never escaped, what a URL
+/// cannot have always is. A condition on any other spelling would match no request.
+#[inline(never)]
+pub(crate) fn normalized(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, percent::escaped(tail)) {
+            (b'%', Some((escaped, after)))
+                if escaped.is_ascii_alphanumeric() || matches!(escaped, b'-' | b'.' | b'_' | b'~') =>
+            {
+                bytes.push(escaped);
+                rest = after;
+            }
+            (b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | ..=b' ' | 0x7f.., _) => {
+                percent::encode_into(byte, &mut bytes);
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    bytes
 }
 
 /// A prefix of whole segments has no trailing slash: `/` becomes the empty text, which every path lies below.
@@ -411,6 +470,21 @@ mod tests {
             (r#"{"template":"/users/{id}"}"#, "/users/1/2", false),
         ] {
             assert_eq!(condition(json).matches(path.as_bytes()), matches, "{json} {path}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_compared_as_envoy_normalizes_paths() {
+        for (json, path) in [
+            (r#"{"exact":"/\u00fcber uns"}"#, "/%C3%BCber%20uns"),
+            (r#"{"prefix":"/%7Euser"}"#, "/~user/x"),
+            (r#"{"stringPrefix":"/%61dmin"}"#, "/admin"),
+            (r#"{"suffix":"}"}"#, "/a%7D"),
+            (r#"{"template":"/caf\u00e9/{id}"}"#, "/caf%C3%A9/1"),
+            (r#"{"exact":"/a%2Fb%5B%5D"}"#, "/a%2Fb%5B%5D"),
+            (r#"{"exact":"/100%"}"#, "/100%"),
+        ] {
+            assert!(condition(json).matches(path.as_bytes()), "{json} {path}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Path templates: `/users/{id}/files/{rest=**}`.
 
 use crate::config::{ConfigError, quoted};
-use crate::matching::path::same;
+use crate::matching::path::{Spelling, normalized};
 
 /// A compiled template. `{name}` is one segment, `{name=**}` one or more up to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,10 @@ impl PathTemplate {
     /// The value of each variable, in the order of [`PathTemplate::names`]; `None` where the path does not match.
     #[must_use]
     pub fn capture<'a>(&self, path: &'a [u8], ignore_case: bool) -> Option<Vec<&'a [u8]>> {
+        self.capture_as(path, if ignore_case { Spelling::AnyCase } else { Spelling::AsWritten })
+    }
+
+    pub(crate) fn capture_as<'a>(&self, path: &'a [u8], spelling: Spelling) -> Option<Vec<&'a [u8]>> {
         let mut values = Vec::new();
         let mut rest = Some(path.strip_prefix(b"/")?);
         for segment in &self.segments {
@@ -56,7 +60,7 @@ impl PathTemplate {
             let part = remaining.get(..end.unwrap_or(remaining.len()))?;
             rest = end.and_then(|end| remaining.get(end.checked_add(1)?..));
             match segment {
-                Segment::Literal(text) if same(part, text, ignore_case) => {}
+                Segment::Literal(text) if spelling.matches(part, text) => {}
                 Segment::One(_) if !part.is_empty() => values.push(part),
                 Segment::Rest(_) if !remaining.is_empty() => {
                     values.push(remaining);
@@ -78,7 +82,7 @@ impl Segment {
                     quoted(text)
                 )));
             }
-            return Ok(Self::Literal(text.as_bytes().to_vec()));
+            return Ok(Self::Literal(normalized(text)));
         };
         let (name, kind) = inner.split_once('=').unwrap_or((inner, "*"));
         if !is_name(name) {

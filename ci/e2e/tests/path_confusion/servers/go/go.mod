@@ -1,0 +1,3 @@
+module pathconfusion
+
+go 1.22
