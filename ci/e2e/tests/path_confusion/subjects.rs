@@ -29,6 +29,8 @@ pub enum Kind {
     Rbac,
     JwtAuthn,
     ExtAuth,
+    RateLimit,
+    PathRewrite,
 }
 
 impl Kind {
@@ -104,6 +106,9 @@ pub fn subjects(authorization_service: &str) -> Result<Vec<Subject>> {
         let filter = Plugin::named("ext-auth")?.filter(name, &config)?;
         let (attacker, admin) = ("bad mallory".into(), Some("good alice".into()));
         Ok(Subject { attacker, admin, ..subject(name, Kind::ExtAuth, Some(filter), open) })
+    };
+    let plugin = |name, kind, config: Value| -> Result<Subject> {
+        Ok(subject(name, kind, Some(Plugin::named(name)?.filter(name, &config)?), ""))
     };
     let provider = json!({
         "name": "p",
@@ -203,6 +208,20 @@ pub fn subjects(authorization_service: &str) -> Result<Vec<Subject>> {
             "",
         )?,
         ext("ext-auth, default: asked", json!([{"match": open(), "ask": false}]), OPEN)?,
+        plugin(
+            "rate-limit",
+            Kind::RateLimit,
+            json!({"limits": [
+                {"name": "admin", "match": protected(), "key": [], "requests": 1, "per": "24h"},
+            ]}),
+        )?,
+        plugin(
+            "path-rewrite",
+            Kind::PathRewrite,
+            json!({"rules": [
+                {"name": "admin", "match": protected(), "respond": {"status": 403, "body": "Forbidden"}},
+            ]}),
+        )?,
     ])
 }
 

@@ -11,7 +11,7 @@ use crate::client::{Client, PROTOCOLS, Protocol, Ran};
 use crate::corpus::Spelling;
 use crate::servers::{self, Server};
 use crate::service::Service;
-use crate::subjects::{Subject, subjects};
+use crate::subjects::{Kind, Subject, subjects};
 
 const CLIENTS: usize = 16;
 /// Requests over one connection, at most.
@@ -60,7 +60,21 @@ impl TestBed {
         }
         let envoy = bootstrap.start()?;
         envoy.check_configured()?;
-        Ok(Self { servers, subjects, envoy, _service: service })
+        let bed = Self { servers, subjects, envoy, _service: service };
+        bed.exhaust_limits()?;
+        Ok(bed)
+    }
+
+    /// Sends the one request that each rate limit admits.
+    fn exhaust_limits(&self) -> Result<()> {
+        for (at, subject) in self.subjects.iter().enumerate() {
+            if subject.kind == Kind::RateLimit {
+                let mut client = self.client(at, 0, Protocol::Http1, &subject.attacker);
+                let admitted = client.send(&Spelling::get("/admin/users"))?;
+                ensure!(admitted.is_some(), "{} admits no request", subject.name);
+            }
+        }
+        Ok(())
     }
 
     /// Sends every spelling over both protocols through every subject to every server, with the attacker's credentials,
