@@ -1,10 +1,10 @@
 //! What a client that is turned away is told (RFC 6750, section 3). Nothing of its token or its URL is in it.
 
 use plugin_kit::config::{At, ConfigError};
+use plugin_kit::json;
 use plugin_kit::reply::Reply;
 
 use crate::config::{self, ErrorFormat};
-use crate::json;
 use crate::reject::Reject;
 
 /// How clients are told.
@@ -55,9 +55,9 @@ impl Errors {
         match self.format {
             ErrorFormat::Json => {
                 let mut body = String::from("{\"error\":");
-                json::write_text(reject.error().unwrap_or(without_error(*reject)), &mut body);
+                json::write_string(reject.error().unwrap_or(without_error(*reject)), &mut body);
                 body.push_str(",\"error_description\":");
-                json::write_text(reject.description(), &mut body);
+                json::write_string(reject.description(), &mut body);
                 body.push('}');
                 reply.header("content-type", "application/json").body(body)
             }

@@ -1,8 +1,8 @@
 //! The claims of a token: the registered ones typed, the rest as they are.
 
+use plugin_kit::json::Json;
 use std::time::Duration;
 
-use crate::json::Json;
 use crate::reject::Reject;
 
 /// The claims of a token. Nothing here has been verified yet.
@@ -88,7 +88,7 @@ impl Claims {
 fn text<'a>(all: &'a Json, name: &str) -> Result<Option<&'a str>, Reject> {
     match all.member(name) {
         None => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(text)),
+        Some(Json::String(text)) => Ok(Some(text)),
         Some(_) => Err(Reject::Malformed),
     }
 }
@@ -96,9 +96,9 @@ fn text<'a>(all: &'a Json, name: &str) -> Result<Option<&'a str>, Reject> {
 fn audiences(all: &Json) -> Result<Option<Vec<String>>, Reject> {
     match all.member("aud") {
         None => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(vec![text.clone()])),
+        Some(Json::String(text)) => Ok(Some(vec![text.clone()])),
         Some(Json::List(items)) => {
-            let texts = items.iter().map(|item| item.as_text().map(str::to_owned));
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Some).ok_or(Reject::Malformed)
         }
         Some(_) => Err(Reject::Malformed),
@@ -125,7 +125,7 @@ fn date(all: &Json, name: &str, least: u64, round: fn(f64) -> f64) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     const NOW: Duration = Duration::from_secs(1_000);
     const TIMES: Times =

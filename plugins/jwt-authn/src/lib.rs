@@ -11,7 +11,6 @@ mod crypto;
 mod extract;
 #[doc(hidden)]
 pub mod hostile;
-mod json;
 mod jwks;
 mod jwks_fetch;
 mod keys;

@@ -2,9 +2,9 @@
 
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::HeaderName;
+use plugin_kit::json::Json;
 
 use crate::config::{self, ArrayFormat};
-use crate::json::Json;
 
 /// Of one header.
 const MAX_BYTES: usize = 8192;
@@ -104,7 +104,7 @@ fn text(claim: &Json, format: ArrayFormat) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     fn written(claim: &str, format: ArrayFormat) -> Option<String> {
         let claims = json::parse(format!("{{\"c\":{claim}}}").as_bytes(), 8).unwrap();

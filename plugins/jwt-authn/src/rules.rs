@@ -1,13 +1,13 @@
 //! What is required where.
 
 use plugin_kit::config::{At, ConfigError, quoted};
+use plugin_kit::json::Json;
 use plugin_kit::matching::{Ambiguity, AmbiguousPaths, FirstMatch, Match};
 use plugin_kit::request::Request;
 
 use crate::claims::Claims;
 use crate::config::{self, Config};
 use crate::extract::Source;
-use crate::json::Json;
 use crate::outputs::compile_path;
 use crate::reject::Reject;
 
@@ -297,7 +297,7 @@ fn scopes(claims: &Json) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     fn rules(config: &str) -> Rules {
         let config = format!(
