@@ -17,7 +17,7 @@ pub struct Message {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body; `None` sends no content-length.
     pub body: Option<Bytes>,
-    /// Header lines behind the body; HTTP/2 only.
+    /// Header lines behind the body, which HTTP/1.1 then sends in chunks.
     pub trailers: Vec<(String, Vec<u8>)>,
     /// The client's address.
     pub from: Ipv4Addr,
@@ -41,7 +41,7 @@ impl Message {
         self
     }
 
-    /// One more line behind the body, which HTTP/1.1 clients leave out.
+    /// One more line behind the body.
     #[must_use]
     pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.trailers.push((name.into(), value.as_ref().to_vec()));

@@ -18,6 +18,20 @@ pub struct Head {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+/// What follows a head.
+#[derive(Debug, Default)]
+pub struct Body {
+    pub bytes: Vec<u8>,
+    /// Lines behind a chunked body, their names in lower case.
+    pub trailers: Vec<(String, Vec<u8>)>,
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, trailers: Vec::new() }
+    }
+}
+
 /// How long a body is that does not say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -58,7 +72,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     }
 
     /// The body that goes with these headers.
-    pub async fn body(&mut self, headers: &[(String, Vec<u8>)], until: Until) -> Result<Vec<u8>> {
+    pub async fn body(&mut self, headers: &[(String, Vec<u8>)], until: Until) -> Result<Body> {
         let header = |wanted: &str| {
             headers
                 .iter()
@@ -70,27 +84,33 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
         }
         if let Some(length) = header("content-length") {
             let length = length.parse().with_context(|| format!("content-length: {length}"))?;
-            return self.exactly(length).await;
+            return Ok(self.exactly(length).await?.into());
         }
         if until == Until::Closed {
             while self.more().await? {}
-            return Ok(std::mem::take(&mut self.bytes));
+            return Ok(std::mem::take(&mut self.bytes).into());
         }
-        Ok(Vec::new())
+        Ok(Body::default())
     }
 
-    async fn chunks(&mut self) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
+    async fn chunks(&mut self) -> Result<Body> {
+        let mut body = Body::default();
         loop {
             let line = self.line().await?;
             let size = line.split(';').next().unwrap_or_default().trim();
             let size =
                 usize::from_str_radix(size, 16).with_context(|| format!("size of a chunk: {line:?}"))?;
             if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(body);
+                loop {
+                    let line = self.line().await?;
+                    if line.is_empty() {
+                        return Ok(body);
+                    }
+                    let (name, value) = line.split_once(':').with_context(|| format!("trailer: {line:?}"))?;
+                    body.trailers.push((name.to_ascii_lowercase(), value.trim().as_bytes().to_vec()));
+                }
             }
-            body.extend(self.exactly(size).await?);
+            body.bytes.extend(self.exactly(size).await?);
             ensure!(self.line().await?.is_empty(), "a chunk is longer than its size");
         }
     }
@@ -132,7 +152,7 @@ mod tests {
     use super::*;
     use crate::runtime::block_on;
 
-    fn read(bytes: &[u8], until: Until) -> (Head, Vec<u8>) {
+    fn read(bytes: &[u8], until: Until) -> (Head, Body) {
         block_on(async {
             let mut incoming = Incoming::new(bytes);
             let head = incoming.head().await.unwrap().unwrap();
@@ -156,7 +176,15 @@ mod tests {
         ] {
             let (head, seen) = read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}").as_bytes(), until);
             assert_eq!(head.line, b"HTTP/1.1 200 OK");
-            assert_eq!(String::from_utf8_lossy(&seen), expected, "{headers}");
+            assert_eq!(String::from_utf8_lossy(&seen.bytes), expected, "{headers}");
         }
+    }
+
+    #[test]
+    fn trailers_are_the_lines_behind_the_last_chunk() {
+        let message =
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: 1\r\nx-u:2\r\n\r\n";
+        let (_, body) = read(message, Until::Now);
+        assert_eq!(body.trailers, [("x-t".into(), b"1".to_vec()), ("x-u".into(), b"2".to_vec())]);
     }
 }

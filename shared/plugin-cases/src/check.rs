@@ -20,6 +20,8 @@ pub struct SeenRequest {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Trailer lines in order, names in lower case.
+    pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 /// What the client got.

@@ -1,6 +1,6 @@
 //! The in-memory Envoy: one worker with one plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -86,6 +86,7 @@ impl Builder {
             logs: Vec::new(),
             trace: Vec::new(),
             faults: Vec::new(),
+            refused: BTreeSet::new(),
         });
         let envoy = Envoy { worker };
         if envoy.configure::<P>(&configuration) { Ok(envoy) } else { Err(envoy.log_lines()) }
@@ -302,6 +303,12 @@ impl Envoy {
     /// From now on both clocks give the plugin an error.
     pub fn fail_clocks(&self) {
         self.worker.host().clock.fails = true;
+    }
+
+    /// From now on the host refuses to read or change headers by this call, written as [`Stream::hostcalls`] shows it:
+    /// `remove x-user-id`, `request_trailers.remove x-user-id`.
+    pub fn refuse(&self, call: &str) {
+        self.worker.host().refused.insert(call.into());
     }
 
     /// Steps the wall clock; the monotonic one, and with it ticks and timeouts, goes on as before.

@@ -308,6 +308,7 @@ impl Worker {
                 authority: text(":authority"),
                 headers: request.plain(),
                 body: stream.request.sent.clone(),
+                trailers: stream.request.trailers(),
             });
             (None, wrong_length(&stream.request))
         });

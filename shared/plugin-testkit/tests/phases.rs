@@ -2,7 +2,7 @@
 
 mod probe;
 
-use plugin_kit::headers::{REQUEST, RESPONSE};
+use plugin_kit::headers::{REQUEST, REQUEST_TRAILERS, RESPONSE};
 use plugin_kit::hostcalls::{self, HostError};
 use plugin_testkit::{Envoy, Headers, Request, Response};
 use probe::{Narrow, Probe, called, on, on_with};
@@ -98,6 +98,31 @@ fn values_are_any_bytes() {
         ["get x-a", "get x-empty", "get x-a", "pairs", "set x-b"],
         "and that is what it cost"
     );
+}
+
+#[test]
+fn a_call_on_headers_can_be_refused() {
+    let envoy = Envoy::start::<Probe>("{}");
+    envoy.refuse("remove x-a");
+    on("on_http_request_headers", || {
+        assert_eq!(REQUEST.remove("x-a"), Err(HostError::InternalFailure));
+        assert_eq!(REQUEST.remove("x-b"), Ok(()));
+    });
+    let stream = envoy.request(Request::get("/").header("x-a", "1").header("x-b", "2"));
+    let upstream = stream.upstream().unwrap();
+    assert_eq!((upstream.lines("x-a"), upstream.lines("x-b")), (vec!["1".into()], vec![]));
+}
+
+#[test]
+fn the_upstream_gets_the_trailers_as_the_plugin_leaves_them() {
+    let envoy = Envoy::start::<Probe>("{}");
+    on("on_http_request_trailers", || {
+        assert_eq!(REQUEST_TRAILERS.get("x-a").as_deref(), Some(&b"1"[..]));
+        REQUEST_TRAILERS.remove("x-a").unwrap();
+    });
+    let request = Request::post("/").body("a").trailer("x-a", "1").trailer("x-b", "2");
+    let upstream = envoy.request(request).upstream().unwrap();
+    assert_eq!(upstream.trailers, [("x-b".into(), b"2".to_vec())]);
 }
 
 #[test]

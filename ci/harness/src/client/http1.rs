@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use crate::message::Message;
-use crate::wire::{Head, Incoming, Until};
+use crate::wire::{Body, Head, Incoming, Until};
 
 pub async fn send(stream: TcpStream, message: &Message) -> Result<SeenResponse> {
     let (reader, mut writer) = stream.into_split();
@@ -39,11 +39,27 @@ pub fn encode(message: &Message) -> Vec<u8> {
     let framed = message.headers.iter().any(|(name, _)| {
         name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding")
     });
-    if let (Some(body), false) = (&message.body, framed) {
+    let body = message.body.as_deref().unwrap_or_default();
+    if !message.trailers.is_empty() {
+        line("transfer-encoding", b"chunked");
+        bytes.extend_from_slice(b"\r\n");
+        if !body.is_empty() {
+            bytes.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+            bytes.extend_from_slice(body);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n");
+        for (name, value) in &message.trailers {
+            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        return bytes;
+    }
+    if message.body.is_some() && !framed {
         line("content-length", body.len().to_string().as_bytes());
     }
     bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(message.body.as_deref().unwrap_or_default());
+    bytes.extend_from_slice(body);
     bytes
 }
 
@@ -56,8 +72,9 @@ async fn receive(reader: OwnedReadHalf, bodiless: bool) -> Result<SeenResponse> 
             continue;
         }
         let bodiless = bodiless || matches!(status, 101 | 204 | 304);
-        let body = if bodiless { Vec::new() } else { incoming.body(&head.headers, Until::Closed).await? };
-        return Ok(SeenResponse { status, headers: head.headers, body });
+        let body =
+            if bodiless { Body::default() } else { incoming.body(&head.headers, Until::Closed).await? };
+        return Ok(SeenResponse { status, headers: head.headers, body: body.bytes });
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::Ledger;
 use crate::message::Reply;
-use crate::wire::{Head, Incoming, Until};
+use crate::wire::{Body, Head, Incoming, Until};
 
 pub async fn serve(stream: TcpStream, ledger: &Ledger) -> Result<()> {
     let (reader, mut writer) = stream.into_split();
@@ -21,7 +21,7 @@ pub async fn serve(stream: TcpStream, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-fn record(mut head: Head, body: Vec<u8>) -> Result<SeenRequest> {
+fn record(mut head: Head, body: Body) -> Result<SeenRequest> {
     let line = String::from_utf8_lossy(&head.line).into_owned();
     let (method, rest) = line.split_once(' ').with_context(|| format!("not HTTP: {line}"))?;
     // What is between the first and the last space is the path, though it must not hold a space itself.
@@ -34,7 +34,14 @@ fn record(mut head: Head, body: Vec<u8>) -> Result<SeenRequest> {
         }
         !host
     });
-    Ok(SeenRequest { method: method.into(), path: path.into(), authority, headers: head.headers, body })
+    Ok(SeenRequest {
+        method: method.into(),
+        path: path.into(),
+        authority,
+        headers: head.headers,
+        body: body.bytes,
+        trailers: body.trailers,
+    })
 }
 
 fn encode(reply: &Reply, bodiless: bool) -> Vec<u8> {

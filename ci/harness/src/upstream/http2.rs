@@ -20,8 +20,14 @@ pub async fn serve(stream: TcpStream, ledger: Arc<Ledger>) {
         let ledger = Arc::clone(&ledger);
         async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            Ok::<_, Infallible>(respond(&ledger.answer(record(&head, body.to_vec()))))
+            let (body, trailers) = match body.collect().await {
+                Ok(body) => {
+                    let trailers = body.trailers().cloned().unwrap_or_default();
+                    (body.to_bytes().to_vec(), trailers)
+                }
+                Err(_) => Default::default(),
+            };
+            Ok::<_, Infallible>(respond(&ledger.answer(record(&head, body, &trailers))))
         }
     });
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -30,15 +36,18 @@ pub async fn serve(stream: TcpStream, ledger: Arc<Ledger>) {
         .await;
 }
 
-fn record(head: &http::request::Parts, body: Vec<u8>) -> SeenRequest {
+fn record(head: &http::request::Parts, body: Vec<u8>, trailers: &http::HeaderMap) -> SeenRequest {
     let authority = head.uri.authority().map(ToString::to_string).unwrap_or_default();
-    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let lines = |map: &http::HeaderMap| {
+        map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+    };
     SeenRequest {
         method: head.method.to_string(),
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         authority,
-        headers: headers.collect(),
+        headers: lines(&head.headers),
         body,
+        trailers: lines(trailers),
     }
 }
 

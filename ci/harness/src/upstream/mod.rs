@@ -152,7 +152,10 @@ mod tests {
     fn what_was_sent_is_what_was_seen() {
         let upstream = Upstream::start().unwrap();
         let path = b"/a;b?c=\"<d>\"".to_vec();
-        let sent = Message::post(path, &b"up\0"[..]).header("x-a", b"\xff").header("x-a", b"two");
+        let sent = Message::post(path, &b"up\0"[..])
+            .header("x-a", b"\xff")
+            .header("x-a", b"two")
+            .trailer("x-t", "1");
         let reply = Reply {
             status: 418,
             headers: vec![("x-b".into(), b"\xfe".to_vec())],
@@ -164,6 +167,7 @@ mod tests {
         assert_eq!(request.authority, "shop.example.com");
         assert_eq!(request.headers[..2], sent.headers[..]);
         assert_eq!(request.body, b"up\0");
+        assert_eq!(request.trailers, sent.trailers);
         assert_eq!(seen.response.status, 418);
         assert_eq!(seen.response.headers[0], ("x-b".into(), b"\xfe".to_vec()));
         assert_eq!(seen.response.body, b"down\0");

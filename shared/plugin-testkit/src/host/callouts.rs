@@ -50,7 +50,14 @@ impl From<Call> for SeenCall {
         let (method, path, authority) = (text(":method"), text(":path"), text(":authority"));
         Self {
             cluster: call.cluster,
-            request: SeenRequest { method, path, authority, headers, body: call.body },
+            request: SeenRequest {
+                method,
+                path,
+                authority,
+                headers,
+                body: call.body,
+                ..SeenRequest::default()
+            },
         }
     }
 }

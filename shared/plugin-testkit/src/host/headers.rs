@@ -184,10 +184,13 @@ const MAPS: [&str; 8] = [
 ];
 
 impl Host {
-    fn trace_map(&mut self, verb: &str, map: u32, name: &str) {
+    fn trace_map(&mut self, verb: &str, map: u32, name: &str) -> HostResult<()> {
         let prefix = MAPS.get(map as usize).copied().unwrap_or("?.");
         let space = if name.is_empty() { "" } else { " " };
-        self.trace(format!("{prefix}{verb}{space}{}", name.to_ascii_lowercase()));
+        let call = format!("{prefix}{verb}{space}{}", name.to_ascii_lowercase());
+        let is_refused = self.refused.contains(&call);
+        self.trace(call);
+        if is_refused { Err(Status::InternalFailure) } else { Ok(()) }
     }
 
     /// A map for reading: those of the current phase, and all of them in the log phase, where an absent one is empty.
@@ -221,37 +224,37 @@ impl Host {
     }
 
     pub(crate) fn header(&mut self, map: u32, name: &str) -> HostResult<Vec<u8>> {
-        self.trace_map("get", map, name);
+        self.trace_map("get", map, name)?;
         self.readable(map)?.get(name).map(<[u8]>::to_vec).ok_or(Status::NotFound)
     }
 
     /// Out of phase there are no pairs, and that is not an error.
     pub(crate) fn header_pairs(&mut self, map: u32) -> HostResult<Vec<u8>> {
-        self.trace_map("pairs", map, "");
+        self.trace_map("pairs", map, "")?;
         Ok(self.readable(map).map(|map| write_pairs(map.lines())).unwrap_or_default())
     }
 
     pub(crate) fn set_header_pairs(&mut self, map: u32, pairs: &[u8]) -> HostResult<()> {
-        self.trace_map("set_pairs", map, "");
+        self.trace_map("set_pairs", map, "")?;
         let map = self.writable(map)?;
         *map = HeaderMap::of(map.kind, read_pairs(pairs));
         Ok(())
     }
 
     pub(crate) fn set_header(&mut self, map: u32, name: &str, value: &[u8]) -> HostResult<()> {
-        self.trace_map("set", map, name);
+        self.trace_map("set", map, name)?;
         self.writable(map)?.set(name, value);
         Ok(())
     }
 
     pub(crate) fn add_header(&mut self, map: u32, name: &str, value: &[u8]) -> HostResult<()> {
-        self.trace_map("add", map, name);
+        self.trace_map("add", map, name)?;
         self.writable(map)?.add(name, value);
         Ok(())
     }
 
     pub(crate) fn remove_header(&mut self, map: u32, name: &str) -> HostResult<()> {
-        self.trace_map("remove", map, name);
+        self.trace_map("remove", map, name)?;
         self.writable(map)?.remove(name);
         Ok(())
     }

@@ -14,7 +14,7 @@ mod shared_data;
 mod streams;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,6 +81,8 @@ pub(crate) struct Host {
     pub(crate) trace: Vec<String>,
     /// What the plugin did that it must never do.
     pub(crate) faults: Vec<String>,
+    /// The hostcalls that fail, as they are traced.
+    pub(crate) refused: BTreeSet<String>,
 }
 
 impl Host {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugin_cases::{SeenRequest, SeenResponse};
 use proxy_wasm::types::Status;
 
-use super::{Clock, Deferred, HeaderMap, Host, HostResult, LocalReply};
+use super::{Clock, Deferred, HeaderMap, Host, HostResult, Line, LocalReply};
 
 /// One of the two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +164,10 @@ impl Flow {
 
     pub(crate) fn trailers_len(&self) -> usize {
         self.trailers.as_ref().map_or(0, HeaderMap::len)
+    }
+
+    pub(crate) fn trailers(&self) -> Vec<Line> {
+        self.trailers.as_ref().map(HeaderMap::plain).unwrap_or_default()
     }
 }
 
