@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::debug;
+use plugin_kit::clock;
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::request::Request;
@@ -70,10 +71,17 @@ struct Seen<'a> {
 /// Both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Since the epoch.
-    pub wall: Duration,
+    /// Since the epoch; `None` where the clock fails.
+    pub wall: Option<Duration>,
     /// Since whenever; zero where [`Authn::fetches_keys`] is false.
     pub monotonic: Duration,
+}
+
+impl Now {
+    /// The time by which cache entries expire: without a clock all of them have.
+    fn of_cache(&self) -> Duration {
+        self.wall.unwrap_or(clock::END_OF_TIME)
+    }
 }
 
 /// What becomes of a request.
@@ -276,7 +284,7 @@ impl Authn {
         if text.len() > self.limits.token_bytes {
             return Err(Reject::TooLarge.into());
         }
-        let known = self.verified.borrow_mut().get(text, now.wall);
+        let known = self.verified.borrow_mut().get(text, now.of_cache());
         if self.caches {
             cache_hit.set(Some(known.is_some()));
         }
@@ -320,7 +328,7 @@ impl Authn {
         if let Some(verified) = known.verified_by(owner, keys.generation) {
             return Ok(verified);
         }
-        if self.refused.borrow_mut().get(text, now.wall) == Some((owner, keys.generation)) {
+        if self.refused.borrow_mut().get(text, now.of_cache()) == Some((owner, keys.generation)) {
             cache_hit.set(Some(true));
             return Err(Reject::Signature);
         }
@@ -336,7 +344,7 @@ impl Authn {
         let checked = provider.check_signature(kid, parts, algorithm, &keys, &self.crypto, now.monotonic);
         if let Err(reject) = checked {
             if reject == Reject::Signature && self.caches {
-                self.refused.borrow_mut().insert(text, (owner, keys.generation), now.wall);
+                self.refused.borrow_mut().insert(text, (owner, keys.generation), now.of_cache());
             }
             return Err(reject);
         }
@@ -348,7 +356,7 @@ impl Authn {
         });
         if self.caches {
             known.add(&verified);
-            self.verified.borrow_mut().insert(text, Rc::clone(known), now.wall);
+            self.verified.borrow_mut().insert(text, Rc::clone(known), now.of_cache());
         }
         Ok(verified)
     }

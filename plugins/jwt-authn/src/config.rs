@@ -1,12 +1,12 @@
 //! What the operator writes.
 
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::{Mode, Seconds};
+use plugin_kit::config::{Mode, Seconds, Sensitive};
 use plugin_kit::matching::{AmbiguousPaths, Match};
 use serde::Deserialize;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::secret::Secrets;
 
 /// The configuration of jwt-authn.
 #[derive(Clone, Debug, Deserialize)]
@@ -81,8 +81,8 @@ pub struct Provider {
     pub jwks_cluster: Option<String>,
     /// One or more PEM blocks: `PUBLIC KEY`, `RSA PUBLIC KEY`, `CERTIFICATE`.
     pub public_key_pem: Option<String>,
-    /// A shared secret, for HS256, HS384, HS512.
-    pub secret: Option<Secret>,
+    /// A shared secret, for HS256, HS384, HS512; or a list of at most 10, the current one first, then those before it.
+    pub secret: Option<Sensitive<Secrets>>,
     /// How fetched keys are kept.
     #[serde(default)]
     pub jwks_cache: JwksCache,
@@ -119,7 +119,8 @@ pub struct Provider {
     /// Pads it with `=`.
     #[serde(default)]
     pub payload_padding: bool,
-    /// Headers with claims. A client's own headers of these names are removed from every request.
+    /// Headers with claims. A client's own headers of these names are removed from every request. A claim that is empty,
+    /// longer than 8 KiB, has control characters, or begins or ends with white space is not written.
     #[serde(default)]
     pub output_claim_to_headers: Vec<OutputClaim>,
 }
@@ -184,7 +185,8 @@ pub struct OutputClaim {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ArrayFormat {
-    /// Its items joined by commas; a list with a comma in an item is not written.
+    /// Its items joined by commas. A list is not written where an item has a comma, is empty, begins or ends with white
+    /// space, or is a list or an object.
     #[default]
     Csv,
     /// JSON.

@@ -18,6 +18,7 @@ use crate::keys::{ALGORITHMS, Key, algorithm, shortest_secret};
 use crate::outputs::{Outputs, claim_path};
 use crate::pem;
 use crate::reject::Reject;
+use crate::secret::Secret;
 
 /// How many keys are tried for a token that does not name one.
 const MAX_TRIES: usize = 10;
@@ -285,8 +286,8 @@ fn compile_keys(
         set.keys
     } else if let Some(text) = &provider.public_key_pem {
         pem::read(text, &key_policy).map_err(ConfigError::new).at("publicKeyPem")?
-    } else if let Some(secret) = &provider.secret {
-        vec![Key::secret(&secret.read().at("secret")?).map_err(ConfigError::new).at("secret")?]
+    } else if let Some(secrets) = &provider.secret {
+        compile_secrets(&secrets.list).at("secret")?
     } else {
         Vec::new()
     };
@@ -308,6 +309,19 @@ fn compile_keys(
         algorithms,
         Keys::Fixed(Rc::new(KeySet { generation: 0, keys: keys.into(), usable_until: Duration::MAX })),
     ))
+}
+
+/// Keys without a name, so each of them is tried.
+fn compile_secrets(secrets: &[Secret]) -> Result<Vec<Key>, ConfigError> {
+    let compile = |secret: &Secret| Key::secret(&secret.read()?).map_err(ConfigError::new);
+    match secrets {
+        [] => Err(ConfigError::new("is empty; give at least one secret")),
+        [secret] => Ok(vec![compile(secret)?]),
+        _ if secrets.len() > MAX_TRIES => {
+            Err(ConfigError::new(format!("must have at most {MAX_TRIES} secrets, got {}", secrets.len())))
+        }
+        _ => secrets.iter().enumerate().map(|(index, secret)| compile(secret).at_index(index)).collect(),
+    }
 }
 
 fn name_of(algorithm: Algorithm) -> &'static str {
