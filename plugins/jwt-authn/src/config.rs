@@ -13,7 +13,8 @@ use crate::secret::Secrets;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing) or `off`.
+    /// `enforce`; `dryRun` decides, counts and logs, denies nothing, and removes a client's own identity headers without
+    /// writing any; `off` does nothing, so that a client's own identity headers reach the upstream.
     #[serde(default)]
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
@@ -119,8 +120,8 @@ pub struct Provider {
     /// Pads it with `=`.
     #[serde(default)]
     pub payload_padding: bool,
-    /// Headers with claims. A client's own headers of these names are removed from every request. A claim that is empty,
-    /// longer than 8 KiB, has control characters, or begins or ends with white space is not written.
+    /// Headers with claims. A client's own headers of these names are removed from every request, and from its trailers. A
+    /// claim that is empty, longer than 8 KiB, has control characters, or begins or ends with white space is not written.
     #[serde(default)]
     pub output_claim_to_headers: Vec<OutputClaim>,
 }

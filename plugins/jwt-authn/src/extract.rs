@@ -109,6 +109,15 @@ impl Source {
         }
     }
 
+    /// The header that it is.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) => Some(name.as_str()),
+            _ => None,
+        }
+    }
+
     /// The cookie that it is.
     #[must_use]
     pub fn cookie(&self) -> Option<&str> {

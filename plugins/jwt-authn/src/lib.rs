@@ -28,14 +28,16 @@ use log::{debug, info};
 use plugin_kit::claims::PAYLOAD;
 use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, Mode};
-use plugin_kit::headers::{HeaderName, REQUEST};
+use plugin_kit::headers::{HeaderName, REQUEST, REQUEST_TRAILERS};
+use plugin_kit::hostcalls::HostResult;
 use plugin_kit::metrics::{self, Counter};
+use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
 use plugin_kit::{Plugin, clock, hostcalls, property};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::authn::{Authn, Now, Outcome};
+use crate::authn::{Authn, Decision, Now, Outcome};
 use crate::challenge::{Denial, Errors};
 use crate::config::Config;
 use crate::extract::{Source, without_cookies, without_params};
@@ -67,10 +69,11 @@ impl Plugin for JwtAuthn {
 
     fn new(config: Config) -> Result<Self, ConfigError> {
         let authn = Authn::compile(NAME, &config)?;
+        let client_ip = config.client_ip.check().at("clientIp")?;
         debug!("verified in the host: {:?}", authn.crypto().offloaded());
         Ok(Self(Rc::new(Compiled {
             mode: config.mode,
-            client_ip: config.client_ip.check().at("clientIp")?,
+            client_ip,
             errors: Errors::compile(&config.errors).at("errors")?,
             identity_first: authn.reads_identity(),
             identity_headers: authn.identity_headers(),
@@ -80,7 +83,7 @@ impl Plugin for JwtAuthn {
     }
 
     fn filter(&self) -> Filter {
-        Filter(Rc::clone(&self.0))
+        Filter { plugin: Rc::clone(&self.0), is_grpc: false }
     }
 
     fn tick_period(&self) -> Option<Duration> {
@@ -107,64 +110,111 @@ impl Plugin for JwtAuthn {
 }
 
 /// One request.
-pub struct Filter(Rc<Compiled>);
+pub struct Filter {
+    plugin: Rc<Compiled>,
+    is_grpc: bool,
+}
 
 impl Context for Filter {}
 
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let plugin = &self.0;
-        let enforces = match plugin.mode {
-            Mode::Enforce => true,
-            Mode::DryRun => false,
-            Mode::Off => return Action::Continue,
-        };
-        if enforces && plugin.identity_first {
-            plugin.identify(&[]);
+        let plugin = Rc::clone(&self.plugin);
+        if plugin.mode == Mode::Off {
+            return Action::Continue;
         }
-        let request = Request::current(plugin.client_ip);
-        // Method and token are always looked at: all headers cost less than two of them.
-        request.all_headers();
+        let request = match plugin.read_request() {
+            Ok(request) => request,
+            Err(_) => return plugin.reject_unsanitized(Request::current(plugin.client_ip).is_grpc()),
+        };
+        self.is_grpc = request.is_grpc();
         let now = || Now {
             wall: clock::wall(),
             monotonic: if plugin.authn.fetches_keys() { monotonic() } else { Duration::ZERO },
         };
-        let decision = plugin.authn.decide(&request, now);
-        plugin.metrics.count(&decision.outcome, decision.cache_hit);
-        let verified = match &decision.outcome {
-            Outcome::Verified(verified) => Some(verified),
-            _ => None,
-        };
-        if enforces {
-            take_off(&request, &decision.taken);
-            plugin.identify(verified.map(|verified| verified.headers.as_slice()).unwrap_or_default());
+        plugin.act(&request, &plugin.authn.decide(&request, now))
+    }
+
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        let plugin = &self.plugin;
+        if plugin.mode == Mode::Off {
+            return Action::Continue;
         }
-        if let Outcome::Denied(denial) = &decision.outcome {
-            return plugin.deny(denial, &request, enforces);
+        let trailers = REQUEST_TRAILERS.pairs();
+        let is_there = |name: &&str| trailers.iter().any(|(line, _)| line == name.as_bytes());
+        let names = plugin.identity_headers.iter().map(HeaderName::as_str);
+        match REQUEST_TRAILERS.remove_each(names.filter(is_there)) {
+            Err(_) if plugin.enforces() => plugin.reject_unsanitized(self.is_grpc),
+            _ => Action::Continue,
         }
-        if enforces && let Some(verified) = verified {
-            let _ = property::set_filter_state(PAYLOAD, &verified.token.payload);
-        }
-        Action::Continue
     }
 }
 
 impl Compiled {
-    /// Whatever comes of the request: nobody but us says who is asking.
-    fn identify(&self, outputs: &[(HeaderName, Vec<u8>)]) {
-        for name in &self.identity_headers {
-            let output = outputs.iter().find(|(output, _)| output == name);
-            // What takes the place of a client's own line need not be looked for.
-            let written = output.is_some_and(|(_, value)| REQUEST.set(name.as_str(), value).is_ok());
-            if !written && REQUEST.get(name.as_str()).is_some() {
-                let _ = REQUEST.remove(name.as_str());
-            }
-        }
+    fn enforces(&self) -> bool {
+        self.mode == Mode::Enforce
     }
 
-    fn deny(&self, denial: &Denial, request: &Request, enforces: bool) -> Action {
+    /// Reads the request that the hostcalls are about.
+    fn read_request(&self) -> HostResult<Request> {
+        if self.identity_first {
+            let removed = self.identify(&[]);
+            if self.enforces() {
+                removed?;
+            }
+        }
+        let request = Request::current(self.client_ip);
+        // Method and token are always looked at: all headers cost less than two of them.
+        request.all_headers();
+        Ok(request)
+    }
+
+    /// Does what the decision says to the request that the hostcalls are about.
+    fn act(&self, request: &Request, decision: &Decision<'_>) -> Action {
+        let verified = match &decision.outcome {
+            Outcome::Verified(verified) => Some(verified),
+            _ => None,
+        };
+        let written = verified.map(|verified| verified.headers.as_slice()).filter(|_| self.enforces());
+        let taken = if self.enforces() { decision.taken.as_slice() } else { &[] };
+        self.metrics.count(decision);
+        let sanitized = take_off(request, taken).and_then(|()| self.identify(written.unwrap_or_default()));
+        if let Outcome::Denied(denial) = &decision.outcome {
+            return self.deny(denial, request);
+        }
+        if sanitized.is_err() && self.enforces() {
+            return self.reject_unsanitized(request.is_grpc());
+        }
+        if let Some(verified) = verified
+            && self.enforces()
+        {
+            let _ = property::set_filter_state(PAYLOAD, &verified.token.payload);
+        }
+        Action::Continue
+    }
+
+    /// Makes the identity headers say what the token says, and nothing where it says nothing.
+    fn identify(&self, outputs: &[(HeaderName, Vec<u8>)]) -> HostResult<()> {
+        for name in &self.identity_headers {
+            let output = outputs.iter().find(|(output, _)| output == name);
+            // A line that is written takes the place of a client's own.
+            let written = output.is_some_and(|(_, value)| REQUEST.set(name.as_str(), value).is_ok());
+            if !written && REQUEST.get(name.as_str()).is_some() {
+                REQUEST.remove(name.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reject_unsanitized(&self, is_grpc: bool) -> Action {
+        self.metrics.unsanitized.increment();
+        Reply::unsanitized(is_grpc).send();
+        Action::Pause
+    }
+
+    fn deny(&self, denial: &Denial, request: &Request) -> Action {
         let (reason, provider) = (denial.reject.as_str(), denial.provider.as_deref().unwrap_or("-"));
-        if !enforces {
+        if !self.enforces() {
             info!("dryRun denied reason={reason} provider={provider} path={}", request.path().escape_ascii());
             return Action::Continue;
         }
@@ -175,27 +225,23 @@ impl Compiled {
 }
 
 /// Takes tokens off the request.
-fn take_off(request: &Request, taken: &[&Source]) {
+fn take_off(request: &Request, taken: &[&Source]) -> HostResult<()> {
     let params: Vec<&str> = taken.iter().filter_map(|source| source.param()).collect();
     if !params.is_empty()
         && let Some(target) = without_params(request.target(), &params)
     {
-        let _ = REQUEST.set(":path", &target);
+        REQUEST.set(":path", &target)?;
     }
     let cookies: Vec<&str> = taken.iter().filter_map(|source| source.cookie()).collect();
     if !cookies.is_empty() {
         let lines: Vec<Vec<u8>> =
             request.header_lines("cookie").map(|line| without_cookies(line, &cookies)).collect();
-        let _ = REQUEST.remove("cookie");
+        REQUEST.remove("cookie")?;
         for line in lines.iter().filter(|line| !line.is_empty()) {
-            let _ = REQUEST.add("cookie", line);
+            REQUEST.add("cookie", line)?;
         }
     }
-    for source in taken {
-        if let Source::Header(name, _) = source {
-            let _ = REQUEST.remove(name.as_str());
-        }
-    }
+    REQUEST.remove_each(taken.iter().filter_map(|source| source.header()))
 }
 
 /// A failed clock finds every token and every key set expired.
@@ -207,6 +253,7 @@ fn monotonic() -> Duration {
 struct Metrics {
     allowed: Counter,
     denied: Vec<(&'static str, Counter)>,
+    unsanitized: Counter,
     hits: Counter,
     misses: Counter,
 }
@@ -218,25 +265,28 @@ impl Metrics {
         Self {
             allowed: counter("allowed_total"),
             denied: REASONS.into_iter().map(|reason| (reason, denied(reason))).collect(),
+            unsanitized: denied("unsanitized"),
             hits: counter("cache.hit.lookups_total"),
             misses: counter("cache.miss.lookups_total"),
         }
     }
 
-    fn count(&self, outcome: &Outcome, cache_hit: Option<bool>) {
-        match cache_hit {
+    fn count(&self, decision: &Decision<'_>) {
+        match decision.cache_hit {
             Some(true) => self.hits.increment(),
             Some(false) => self.misses.increment(),
             None => {}
         }
-        let Outcome::Denied(denial) = outcome else { return self.allowed.increment() };
+        let Outcome::Denied(denial) = &decision.outcome else { return self.allowed.increment() };
         if let Some((_, counter)) = self.denied.iter().find(|(reason, _)| *reason == denial.reject.as_str()) {
             counter.increment();
         }
     }
 }
 
-plugin_kit::plugin!(JwtAuthn: on_http_request_headers, on_tick, on_http_call_response);
+plugin_kit::plugin!(
+    JwtAuthn: on_http_request_headers, on_http_request_trailers, on_tick, on_http_call_response
+);
 
 #[cfg(test)]
 use plugin_testkit as _;
