@@ -27,6 +27,14 @@ pub struct Denial {
     pub provider: Option<String>,
 }
 
+impl Denial {
+    /// A denial for which no provider is to be named.
+    #[must_use]
+    pub const fn new(reject: Reject) -> Self {
+        Self { reject, status: reject.status(), scope: None, provider: None }
+    }
+}
+
 impl Errors {
     /// Compiles `errors`.
     ///
@@ -104,10 +112,6 @@ const fn grpc_status(status: u16) -> u8 {
 mod tests {
     use super::*;
 
-    fn denial(reject: Reject) -> Denial {
-        Denial { reject, status: reject.status(), scope: None, provider: None }
-    }
-
     fn challenge(denial: &Denial) -> Option<String> {
         Errors { format: ErrorFormat::Json, realm: "api".into() }.challenge(denial)
     }
@@ -130,9 +134,9 @@ mod tests {
             ),
             (Reject::JwksUnavailable, None),
         ] {
-            assert_eq!(challenge(&denial(reject)).as_deref(), expected, "{reject:?}");
+            assert_eq!(challenge(&Denial::new(reject)).as_deref(), expected, "{reject:?}");
         }
-        let scope = Denial { scope: Some("a b".into()), ..denial(Reject::Scope) };
+        let scope = Denial { scope: Some("a b".into()), ..Denial::new(Reject::Scope) };
         assert_eq!(
             challenge(&scope).unwrap(),
             "Bearer realm=\"api\", error=\"insufficient_scope\", \

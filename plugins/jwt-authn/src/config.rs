@@ -87,10 +87,11 @@ pub struct Provider {
     /// How fetched keys are kept.
     #[serde(default)]
     pub jwks_cache: JwksCache,
-    /// The HTTP status while there are no keys: 503, or 401. Default 503. No request ever waits for keys.
+    /// The HTTP status while there are no keys, and for a token that no key verifies where the keys may be outdated, as the
+    /// last fetch failed: 503, or 401. Default 503.
     #[serde(default = "service_unavailable")]
     pub on_jwks_unavailable: u16,
-    /// How long fetching may take. Default 5s.
+    /// How long a fetch may take, and how long a request waits for one. Default 5s.
     #[serde(default = "five_seconds")]
     pub timeout: Seconds,
     /// Headers with the token.
@@ -136,9 +137,11 @@ pub struct JwksCache {
     /// How much longer the last good one is used when it cannot be fetched. Default 24h; a key that was revoked lives on
     /// for as long.
     pub stale_for: Seconds,
-    /// Whether a token with an unknown `kid` makes it be fetched. Default true.
+    /// Whether a token that none of the keys verifies makes it be fetched: one with an unknown `kid`, or with a wrong
+    /// signature, as a key may have been replaced under its `kid` or have none. Such a token waits for the answer, at most
+    /// `timeout`. Default true.
     pub refetch_on_unknown_kid: bool,
-    /// At most one such fetch in this time, whatever clients send. Default 30s.
+    /// At most one such fetch in this time, whatever clients send; further such tokens are rejected at once. Default 30s.
     pub min_refetch_interval: Seconds,
 }
 

@@ -16,11 +16,13 @@ mod jwks_fetch;
 mod keys;
 mod outputs;
 mod pem;
+mod pending;
 mod reject;
 mod rules;
 mod secret;
 mod verify;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,21 +35,24 @@ use plugin_kit::hostcalls::HostResult;
 use plugin_kit::metrics::{self, Counter};
 use plugin_kit::reply::Reply;
 use plugin_kit::request::Request;
+use plugin_kit::stream::{self, StreamId};
 use plugin_kit::{Plugin, clock, hostcalls, property};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::authn::{Authn, Decision, Now, Outcome};
+use crate::authn::{Authn, Decision, Now, Outcome, Round, Step};
 use crate::challenge::{Denial, Errors};
 use crate::config::Config;
 use crate::extract::{Source, without_cookies, without_params};
+use crate::pending::{Pending, Queue};
 use crate::reject::REASONS;
 
 const NAME: &str = "jwt-authn";
 
-/// How often key sets are looked after, and how often while one is missing.
+/// How often key sets are looked after: usually, while one is missing, and while requests wait for one.
 const TICK: Duration = Duration::from_secs(1);
 const TICK_WITHOUT_KEYS: Duration = Duration::from_millis(50);
+const TICK_WITH_PENDING: Duration = callout::SOON;
 
 /// The plugin: its compiled configuration, shared by all requests.
 pub struct JwtAuthn(Rc<Compiled>);
@@ -60,6 +65,7 @@ struct Compiled {
     identity_headers: Vec<HeaderName>,
     /// Whether a client's own must have gone before the request is looked at.
     identity_first: bool,
+    pending: RefCell<Queue>,
     metrics: Metrics,
 }
 
@@ -77,42 +83,57 @@ impl Plugin for JwtAuthn {
             errors: Errors::compile(&config.errors).at("errors")?,
             identity_first: authn.reads_identity(),
             identity_headers: authn.identity_headers(),
+            pending: RefCell::default(),
             metrics: Metrics::new(),
             authn,
         })))
     }
 
     fn filter(&self) -> Filter {
-        Filter { plugin: Rc::clone(&self.0), is_grpc: false }
+        self.filter_of(StreamId::default())
+    }
+
+    fn filter_of(&self, stream: StreamId) -> Filter {
+        Filter { plugin: Rc::clone(&self.0), stream, is_grpc: false, waits: false }
     }
 
     fn tick_period(&self) -> Option<Duration> {
         // Not in `new`: that also runs in a VM which ends at once, and with it what it was fetching.
-        (self.0.mode != Mode::Off && self.0.authn.remotes().next().is_some()).then_some(callout::SOON)
+        (self.0.mode != Mode::Off && self.0.authn.fetches_keys()).then_some(callout::SOON)
     }
 
     fn on_tick(&mut self) {
-        let now = monotonic();
-        let mut period = TICK;
+        let Some(now) = clock::monotonic() else { return self.0.wake(clock::END_OF_TIME) };
         for remote in self.0.authn.remotes() {
             remote.on_tick(now);
-            if !remote.is_ready() {
-                period = TICK_WITHOUT_KEYS;
-            }
         }
+        // After all calls, as it enters the streams of requests.
+        self.0.wake(now);
+        let period = if !self.0.pending.borrow().is_empty() {
+            TICK_WITH_PENDING
+        } else if self.0.authn.remotes().any(|remote| !remote.is_ready()) {
+            TICK_WITHOUT_KEYS
+        } else {
+            TICK
+        };
         let _ = hostcalls::set_tick_period(period);
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize) {
-        let now = monotonic();
-        let _ = self.0.authn.remotes().any(|remote| remote.on_answer(token, headers, body, now));
+        let Some(now) = clock::monotonic() else { return self.0.wake(clock::END_OF_TIME) };
+        if self.0.authn.remotes().any(|remote| remote.on_answer(token, headers, body, now)) {
+            self.0.wake(now);
+        }
     }
 }
 
 /// One request.
 pub struct Filter {
     plugin: Rc<Compiled>,
+    stream: StreamId,
     is_grpc: bool,
+    /// It was paused.
+    waits: bool,
 }
 
 impl Context for Filter {}
@@ -128,11 +149,14 @@ impl HttpContext for Filter {
             Err(_) => return plugin.reject_unsanitized(Request::current(plugin.client_ip).is_grpc()),
         };
         self.is_grpc = request.is_grpc();
-        let now = || Now {
-            wall: clock::wall(),
-            monotonic: if plugin.authn.fetches_keys() { monotonic() } else { Duration::ZERO },
-        };
-        plugin.act(&request, &plugin.authn.decide(&request, now))
+        let mut step = plugin.decide(&request, Round::First);
+        if let Step::Pending(providers) = step {
+            if self.wait(providers) {
+                return Action::Pause;
+            }
+            step = plugin.decide(&request, Round::Last);
+        }
+        plugin.act(&request, &step.decided())
     }
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
@@ -146,6 +170,31 @@ impl HttpContext for Filter {
         match REQUEST_TRAILERS.remove_each(names.filter(is_there)) {
             Err(_) if plugin.enforces() => plugin.reject_unsanitized(self.is_grpc),
             _ => Action::Continue,
+        }
+    }
+}
+
+impl Filter {
+    /// Waits for the key sets of these providers; `false` where it cannot.
+    fn wait(&mut self, providers: Vec<usize>) -> bool {
+        let plugin = &self.plugin;
+        let Some(now) = clock::monotonic().filter(|_| plugin.enforces()) else { return false };
+        let deadline = now.saturating_add(plugin.authn.patience(&providers));
+        let mut queue = plugin.pending.borrow_mut();
+        if queue.is_empty() {
+            // The answer may come to another worker.
+            let _ = hostcalls::set_tick_period(TICK_WITH_PENDING);
+        }
+        self.waits = queue.push(Pending { stream: self.stream, providers, deadline });
+        self.waits
+    }
+}
+
+impl Drop for Filter {
+    /// The client of a request that waits may leave.
+    fn drop(&mut self) {
+        if self.waits {
+            self.plugin.pending.borrow_mut().remove(self.stream);
         }
     }
 }
@@ -167,6 +216,35 @@ impl Compiled {
         // Method and token are always looked at: all headers cost less than two of them.
         request.all_headers();
         Ok(request)
+    }
+
+    fn decide(&self, request: &Request, round: Round) -> Step<'_> {
+        let fetches_keys = self.authn.fetches_keys();
+        self.authn.decide(request, round, || Now {
+            wall: clock::wall(),
+            monotonic: if fetches_keys { clock::monotonic() } else { None },
+        })
+    }
+
+    /// Decides about requests that wait no longer, and lets them go on.
+    fn wake(&self, now: Duration) {
+        if self.pending.borrow().is_empty() {
+            return;
+        }
+        let ready = self.pending.borrow_mut().take_ready(now, &self.authn.fetching(now));
+        for stream in ready {
+            // It fails where the request has ended.
+            if stream.enter().is_err() {
+                continue;
+            }
+            let action = match self.read_request() {
+                Ok(request) => self.act(&request, &self.decide(&request, Round::Last).decided()),
+                Err(_) => self.reject_unsanitized(Request::current(self.client_ip).is_grpc()),
+            };
+            if action == Action::Continue {
+                stream::resume_request();
+            }
+        }
     }
 
     /// Does what the decision says to the request that the hostcalls are about.
@@ -242,11 +320,6 @@ fn take_off(request: &Request, taken: &[&Source]) -> HostResult<()> {
         }
     }
     REQUEST.remove_each(taken.iter().filter_map(|source| source.header()))
-}
-
-/// A failed clock finds every token and every key set expired.
-fn monotonic() -> Duration {
-    clock::monotonic().unwrap_or(clock::END_OF_TIME)
 }
 
 /// The plugin's own metrics.

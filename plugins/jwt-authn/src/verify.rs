@@ -13,7 +13,7 @@ use crate::compact::{Compact, Token, normalized_type};
 use crate::config;
 use crate::crypto::Crypto;
 use crate::jwks::{self, SetPolicy};
-use crate::jwks_fetch::{Absent, Schedule};
+use crate::jwks_fetch::{Schedule, SetHash};
 use crate::keys::{ALGORITHMS, Key, algorithm, shortest_secret};
 use crate::outputs::{Outputs, claim_path};
 use crate::pem;
@@ -26,8 +26,8 @@ const MAX_TRIES: usize = 10;
 /// The keys of a provider at one time.
 #[derive(Clone, Debug)]
 pub struct KeySet {
-    /// Another number for other keys.
-    pub generation: u64,
+    /// The identity of the set; zeros for keys of the configuration.
+    pub hash: SetHash,
     /// At least one.
     pub keys: Rc<[Key]>,
     /// On the monotonic clock.
@@ -133,26 +133,43 @@ impl Provider {
         self.issuers.is_empty() || claims.issuer.as_ref().is_some_and(|issuer| self.issuers.contains(issuer))
     }
 
-    /// The keys at `now`, on the monotonic clock.
+    /// The keys at `now`, on the monotonic clock; none that are fetched while that clock fails.
     #[must_use]
-    pub fn keys(&self, now: Duration) -> Option<Rc<KeySet>> {
+    pub fn keys(&self, now: Option<Duration>) -> Option<Rc<KeySet>> {
         match &self.keys {
             Keys::Fixed(keys) => Some(Rc::clone(keys)),
-            Keys::Fetched(remote) => remote.keys(now),
+            Keys::Fetched(remote) => remote.keys(now?),
         }
+    }
+
+    /// The key set that is fetched.
+    #[must_use]
+    pub const fn remote(&self) -> Option<&Rc<Remote>> {
+        match &self.keys {
+            Keys::Fixed(_) => None,
+            Keys::Fetched(remote) => Some(remote),
+        }
+    }
+
+    /// The algorithm of a token, where it is allowed.
+    ///
+    /// # Errors
+    /// [`Reject::Alg`].
+    pub fn algorithm(&self, token: &Token) -> Result<Algorithm, Reject> {
+        let allowed = |algorithm: &Algorithm| self.algorithms.contains(algorithm);
+        algorithm(&token.header.alg).filter(allowed).ok_or(Reject::Alg)
     }
 
     /// Everything but times and signature; it costs nothing, so it comes first.
     ///
     /// # Errors
     /// Why the token is not taken.
-    pub fn check(&self, token: &Token) -> Result<Algorithm, Reject> {
+    pub fn check(&self, token: &Token) -> Result<(), Reject> {
         let claims = &token.claims;
         if !self.issues(claims) {
             return Err(Reject::Issuer);
         }
-        let algorithm = algorithm(&token.header.alg).filter(|algorithm| self.algorithms.contains(algorithm));
-        let algorithm = algorithm.ok_or(Reject::Alg)?;
+        self.algorithm(token)?;
         if let Some(types) = &self.token_types
             && !types.contains(&token.header.token_type())
         {
@@ -166,32 +183,7 @@ impl Provider {
         if !self.required_claims.iter().all(|path| claims.all.find(path).is_some()) {
             return Err(Reject::RequiredClaim);
         }
-        Ok(algorithm)
-    }
-
-    /// Whether one of the keys has signed the token. `now` is on the monotonic clock.
-    ///
-    /// # Errors
-    /// [`Reject::UnknownKid`], [`Reject::Alg`], [`Reject::Signature`], [`Reject::JwksUnavailable`].
-    pub fn check_signature(
-        &self,
-        kid: Option<&str>,
-        token: &Compact<'_>,
-        algorithm: Algorithm,
-        keys: &KeySet,
-        crypto: &Crypto,
-        now: Duration,
-    ) -> Result<(), Reject> {
-        match verify_with(&keys.keys, kid, token, algorithm, crypto) {
-            Err(Reject::UnknownKid) => {}
-            decided => return decided,
-        }
-        let Keys::Fetched(remote) = &self.keys else { return Err(Reject::UnknownKid) };
-        match remote.unknown_kid(keys.generation, now) {
-            Ok(newer) => verify_with(&newer.keys, kid, token, algorithm, crypto),
-            Err(Absent::Certain) => Err(Reject::UnknownKid),
-            Err(Absent::Maybe | Absent::Ask) => Err(Reject::JwksUnavailable),
-        }
+        Ok(())
     }
 }
 
@@ -271,7 +263,7 @@ fn compile_keys(
         let schedule = Schedule {
             ttl: cache.ttl.0,
             stale_for: cache.stale_for.0,
-            kid_interval: cache.refetch_on_unknown_kid.then_some(cache.min_refetch_interval.0),
+            key_interval: cache.refetch_on_unknown_kid.then_some(cache.min_refetch_interval.0),
             timeout: provider.timeout.0,
         };
         return Ok((
@@ -307,7 +299,11 @@ fn compile_keys(
     }
     Ok((
         algorithms,
-        Keys::Fixed(Rc::new(KeySet { generation: 0, keys: keys.into(), usable_until: Duration::MAX })),
+        Keys::Fixed(Rc::new(KeySet {
+            hash: SetHash::default(),
+            keys: keys.into(),
+            usable_until: Duration::MAX,
+        })),
     ))
 }
 
