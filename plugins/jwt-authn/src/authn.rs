@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::debug;
+use plugin_kit::client_ip::ClientIp;
 use plugin_kit::clock;
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::HeaderName;
@@ -198,6 +199,14 @@ impl Authn {
             refused: RefCell::new(Cache::new(REFUSED_ENTRIES.min(config.token_cache.entries), REFUSED_AGE)),
             caches: config.token_cache.entries > 0,
         })
+    }
+
+    /// Logs a warning for each choice that is easily a mistake.
+    pub fn warn_of_mistakes(&self, client_ip: &ClientIp) {
+        for provider in &self.providers {
+            provider.warn_of_mistakes();
+        }
+        self.rules.warn_of_mistakes(client_ip);
     }
 
     /// Every header that any provider may fill, once.

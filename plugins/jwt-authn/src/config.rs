@@ -20,7 +20,8 @@ pub struct Config {
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
     #[serde(default)]
     pub config_revision: String,
-    /// What `clientIp` means in matches.
+    /// What `clientIp` means in matches. On a sidecar's inbound listener and on a waypoint `envoy` is an address that a
+    /// client can choose, which is logged as a warning where an address decides.
     #[serde(default)]
     pub client_ip: ClientIp,
     /// Who issues tokens, and how they are checked.
@@ -28,7 +29,8 @@ pub struct Config {
     /// What is required where; the first rule that matches counts.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// What is required where no rule matches. Default: a token of any of the providers.
+    /// What is required where no rule matches. Default: a token of any of the providers. One that asks for less than a
+    /// rule is logged as a warning.
     pub default_require: Option<Requires>,
     /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`, `\`,
     /// `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a malformed
@@ -69,7 +71,7 @@ pub struct Provider {
     pub issuer: Option<String>,
     /// As `issuer`, for several.
     pub issuers: Option<Vec<String>>,
-    /// One of these must be in `aud`. Absent: whatever `aud` says.
+    /// One of these must be in `aud`. Absent: whatever `aud` says, which is logged as a warning.
     pub audiences: Option<Vec<String>>,
     /// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA; HS256, HS384, HS512 with a secret. Default: every
     /// asymmetric one.
@@ -96,7 +98,7 @@ pub struct Provider {
     pub timeout: Seconds,
     /// Headers with the token.
     pub from_headers: Option<Vec<FromHeader>>,
-    /// Query parameters with the token.
+    /// Query parameters with the token, which is logged as a warning: logs and `Referer` headers show them.
     pub from_params: Option<Vec<String>>,
     /// Cookies with the token. None of the three: `Authorization` with `Bearer`, and the parameter `access_token`.
     pub from_cookies: Option<Vec<String>>,
@@ -202,8 +204,7 @@ pub enum ArrayFormat {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests. Absent: all. Where a rule asks for less than a valid token, paths with `//`, `;`, dot segments,
-    /// encoded slashes and the like do not match.
+    /// Which requests. Absent: all.
     #[serde(default, rename = "match")]
     pub matches: Match,
     /// What.

@@ -77,6 +77,9 @@ impl Plugin for JwtAuthn {
         let authn = Authn::compile(NAME, &config)?;
         let client_ip = config.client_ip.check().at("clientIp")?;
         debug!("verified in the host: {:?}", authn.crypto().offloaded());
+        if config.mode != Mode::Off {
+            authn.warn_of_mistakes(&client_ip);
+        }
         Ok(Self(Rc::new(Compiled {
             mode: config.mode,
             client_ip,

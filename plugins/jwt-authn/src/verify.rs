@@ -12,6 +12,7 @@ use crate::claims::{Claims, Times};
 use crate::compact::{Compact, Token, normalized_type};
 use crate::config;
 use crate::crypto::Crypto;
+use crate::extract::Source;
 use crate::jwks::{self, SetPolicy};
 use crate::jwks_fetch::{Schedule, SetHash};
 use crate::keys::{ALGORITHMS, Key, algorithm, shortest_secret};
@@ -60,6 +61,8 @@ pub struct Provider {
     pub keys: Keys,
     /// The HTTP status while it has none.
     pub unavailable_status: u16,
+    /// Whether a token may be a query parameter.
+    takes_from_query: bool,
     /// What the upstream gets.
     pub outputs: Outputs,
     /// Whether it also gets the token.
@@ -85,10 +88,7 @@ impl Provider {
             (Some(_), Some(_)) => return Err(ConfigError::new("issuer and issuers exclude each other")),
             (Some(issuer), None) => vec![issuer.clone()],
             (None, Some(issuers)) => not_empty(issuers).at("issuers")?.to_vec(),
-            (None, None) => {
-                warn!("provider {} takes tokens of any issuer that its keys verify", provider.name);
-                Vec::new()
-            }
+            (None, None) => Vec::new(),
         };
         if let Some(index) = issuers.iter().position(String::is_empty) {
             let field = if provider.issuer.is_some() { "issuer" } else { "issuers" };
@@ -122,9 +122,29 @@ impl Provider {
             },
             keys,
             unavailable_status: provider.on_jwks_unavailable,
+            takes_from_query: Source::compile(provider)?.iter().any(|source| source.param().is_some()),
             outputs: Outputs::compile(provider)?,
             forward_token: provider.forward_original_token,
         })
+    }
+
+    /// Logs a warning for each choice that is easily a mistake.
+    pub fn warn_of_mistakes(&self) {
+        let Self { name, issuers, audiences, takes_from_query, .. } = self;
+        if issuers.is_empty() {
+            warn!("provider {name}: without issuer, tokens of any issuer that the keys verify are accepted");
+        }
+        if audiences.is_none() {
+            warn!(
+                "provider {name}: without audiences, tokens that were issued for other services are accepted"
+            );
+        }
+        if *takes_from_query {
+            warn!(
+                "provider {name}: tokens in the query are accepted, where logs and Referer headers show them; \
+                 fromHeaders alone avoids that"
+            );
+        }
     }
 
     /// Whether a token says that it is of this provider.
