@@ -9,6 +9,8 @@ use std::time::Duration;
 use harness::eventually;
 
 const HOST: (&str, u16) = ("127.0.0.77", 0);
+/// Longer than any test.
+const HELD: Duration = Duration::from_secs(60);
 
 /// What it answers.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub enum State {
     Body(String),
     /// This, after a while.
     Slow(Duration, String),
+    /// Nothing until it is in another state.
+    Held,
     /// This status.
     Status(u16),
     /// Nothing: it hangs up.
@@ -81,6 +85,13 @@ impl KeyServer {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// The first state that is an answer.
+    fn released(&self) -> State {
+        let answer =
+            || Some(self.state.lock().unwrap().clone()).filter(|state| !matches!(state, State::Held));
+        eventually("the key server answers", HELD, answer).unwrap_or(State::Broken)
+    }
+
     fn serve(&self, mut stream: TcpStream) {
         let mut request = Vec::new();
         let mut chunk = [0; 4096];
@@ -91,15 +102,14 @@ impl KeyServer {
             }
         }
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let state = self.state.lock().unwrap().clone();
-        let (status, body) = match state {
+        let (status, body) = match self.released() {
             State::Body(body) => (200, body),
             State::Slow(time, body) => {
                 std::thread::sleep(time);
                 (200, body)
             }
             State::Status(status) => (status, String::new()),
-            State::Broken => return,
+            State::Broken | State::Held => return,
         };
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

@@ -1,17 +1,16 @@
-//! What only Envoy can answer about jwt-authn: the verdicts of its own crypto, and key sets on the wire.
+//! What only Envoy can answer about jwt-authn: the verdicts of its own crypto, paths and headers as both versions of HTTP
+//! carry them, and key sets on the wire.
 
+#[path = "jwt_authn/keys.rs"]
+mod keys;
 #[path = "../../../plugins/jwt-authn/tests/signer/mod.rs"]
 mod signer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use e2e::{KeyServer, State};
-use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream, eventually};
+use harness::{Bootstrap, Client, Envoy, Listener, Message, Plugin, Reply, Upstream};
 use plugin_cases::Exchange;
 use serde_json::{Value, json};
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn filter(name: &str, config: &Value) -> Value {
     Plugin::named("jwt-authn").unwrap().filter(name, config).unwrap()
@@ -46,8 +45,18 @@ struct Shop {
 
 impl Shop {
     fn exchange(&self, listener: &str, message: &Message) -> Exchange {
-        let client = Client::new(self.envoy.address(listener));
-        let seen = self.upstream.exchange(&client, message, Reply::default()).unwrap();
+        self.exchange_with(&Client::new(self.envoy.address(listener)), listener, message)
+    }
+
+    /// With clients of HTTP/1 and of HTTP/2.
+    fn exchange_both(&self, listener: &str, message: &Message) -> [Exchange; 2] {
+        let address = self.envoy.address(listener);
+        [Client::new(address), Client::http2(address)]
+            .map(|client| self.exchange_with(&client, listener, message))
+    }
+
+    fn exchange_with(&self, client: &Client, listener: &str, message: &Message) -> Exchange {
+        let seen = self.upstream.exchange(client, message, Reply::default()).unwrap();
         if let Some(upstream) = &seen.upstream {
             assert!(
                 !header(&upstream.headers, "x-user-id").contains(&&b"root"[..]),
@@ -156,7 +165,7 @@ fn every_algorithm_gives_the_same_verdicts_in_the_host_and_in_rust() {
             ("preflight", preflight, 200),
             ("public path", Message::get("/public/a").header("x-user-id", "root"), 200),
             ("expired on a public path", bearer("/public", "x.y.z"), 200),
-            ("odd public path", Message::get("/public/..%2fadmin"), 401),
+            ("ambiguous public path", Message::get("/public/..%2fadmin"), 400),
         ];
         let listener = if algorithm == "HS256" { "symmetric" } else { "asymmetric" };
         for (what, message, expected) in cases {
@@ -194,169 +203,238 @@ fn every_algorithm_gives_the_same_verdicts_in_the_host_and_in_rust() {
     assert!(shop.envoy.deaths().unwrap().is_empty());
 }
 
-fn set(keys: &[String]) -> String {
-    format!("{{\"keys\":[{}]}}", keys.join(","))
-}
-
-fn token(kid: &str) -> String {
-    signer::with_header("EdDSA", &format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#), claims(&[]))
-}
-
-/// A name for a listener, and how its keys are kept.
-fn key_sets(workers: u32, servers: &[(&str, &KeyServer, Value)]) -> Shop {
+/// A listener with this configuration, and an upstream that speaks HTTP/2, so that trailers reach it.
+fn shop(listeners: &[(&str, Value)]) -> Shop {
     let upstream = Upstream::start().unwrap();
-    let mut bootstrap = Bootstrap::new()
-        .concurrency(workers)
-        .log_level("wasm:warning")
-        .cluster("upstream", upstream.address());
-    for (name, server, cache) in servers {
-        let config = config(json!({
-            "jwksUri": format!("http://{name}.example.com/certs"), "jwksCluster": name, "jwksCache": cache, "timeout": "1s"}));
-        bootstrap = bootstrap
-            .cluster(name, server.address())
-            .listener(Listener::new(name).discovered(filter(&format!("{name}-{workers}"), &config)));
+    let mut bootstrap = Bootstrap::new().http2_cluster("upstream", upstream.address());
+    for (name, config) in listeners {
+        let listener = Listener::new(name).permissive().discovered(filter(name, config));
+        bootstrap = bootstrap.listener(listener);
     }
     let envoy = bootstrap.start().unwrap();
     envoy.check_configured().unwrap();
     Shop { upstream, envoy }
 }
 
-fn works(shop: &Shop, listener: &str, token: &str) {
-    eventually("the keys are there", LIMIT, || {
-        (shop.status(listener, &bearer("/", token)) == 200).then_some(())
-    })
-    .unwrap();
+/// Two issuers; a rule for administrators, one for one of the issuers, and one for a method.
+fn with_rules(more: Value) -> Value {
+    let provider = |name: &str| {
+        let issuer = format!("https://{name}.example.com");
+        let mut provider = provider(json!({"issuer": issuer, "jwks": signer::jwks()}));
+        provider["name"] = json!(name);
+        provider
+    };
+    let mut config = json!({
+        "providers": [provider("corp"), provider("partner")],
+        "rules": [
+            {"match": {"paths": [{"prefix": "/admin"}]}, "requires": {"claims": [{"claim": "role", "anyOf": ["admin"]}]}},
+            {"match": {"paths": [{"prefix": "/internal"}]}, "requires": {"provider": "corp"}},
+            {"match": {"paths": [{"prefix": "/orders"}], "methods": ["POST"]}, "requires": {"scopes": {"allOf": ["write"]}}},
+            {"match": {"paths": [{"prefix": "/public"}]}, "requires": {"provider": "corp", "allowMissing": true}}]});
+    for (name, value) in more.as_object().unwrap() {
+        config[name] = value.clone();
+    }
+    config
 }
 
-fn fetched_keys(workers: u32) {
-    let good = token("ed");
-    let one = set(&[signer::ed25519_jwk("ed")]);
-    let short = json!({"ttl": "1s", "staleFor": "1h", "minRefetchInterval": "1s"});
-    let long = json!({"ttl": "10m", "staleFor": "1h", "minRefetchInterval": "30s"});
-    let late = KeyServer::down();
-    let slow = KeyServer::start(State::Slow(Duration::from_secs(3), one.clone()));
-    let flooded = KeyServer::start(State::Body(one.clone()));
-    let rotated = KeyServer::start(State::Body(one.clone()));
-    let shop = key_sets(
-        workers,
-        &[
-            ("late", &late, short.clone()),
-            ("slow", &slow, short),
-            ("flooded", &flooded, long.clone()),
-            ("rotated", &rotated, long),
-        ],
-    );
-
-    // Down, or slow, at the start: an answer all the same, and at once.
-    for listener in ["late", "slow"] {
-        let start = Instant::now();
-        assert_eq!(shop.status(listener, &bearer("/", &good)), 503, "{listener}");
-        assert!(start.elapsed() < Duration::from_secs(1), "{listener}");
-    }
-    late.set(State::Body(one.clone()));
-    late.up();
-    slow.set(State::Body(one.clone()));
-    for listener in ["late", "slow", "flooded", "rotated"] {
-        works(&shop, listener, &good);
-    }
-
-    // One proxy fetches once, however many workers it has; then a thousand unknown keys.
-    assert_eq!(flooded.asked(), 1);
-    let start = Instant::now();
-    for number in 0..1_000 {
-        let header = signer::encode(format!(r#"{{"alg":"EdDSA","kid":"k{number}"}}"#));
-        let forged = format!("{header}.{}.{}", signer::encode(claims(&[])), signer::encode([7; 64]));
-        assert!(matches!(shop.status("flooded", &bearer("/", &forged)), 401 | 503));
-    }
-    // One in each interval, of which a busy machine may need more than one.
-    let intervals = 1 + usize::try_from(start.elapsed().as_secs() / 30).unwrap();
-    assert!(flooded.asked() <= 1 + intervals, "{} fetches", flooded.asked());
-    assert_eq!(shop.status("flooded", &bearer("/", &good)), 200);
-
-    // Rotated under load: the old key is good throughout, and nobody is told that the new one is bad.
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let mut requests = 0;
-            while !done.load(Ordering::Relaxed) {
-                assert_eq!(shop.status("rotated", &bearer("/", &good)), 200);
-                requests += 1;
-            }
-            requests
-        });
-        rotated.set(State::Body(set(&[signer::ed25519_jwk("ed"), signer::ed25519_jwk("new")])));
-        let new = token("new");
-        let found = eventually("the new key", LIMIT, || {
-            let status = shop.status("rotated", &bearer("/", &new));
-            assert!(matches!(status, 200 | 503), "{status}");
-            (status == 200).then_some(())
-        });
-        done.store(true, Ordering::Relaxed);
-        found.unwrap();
-        assert!(load.join().unwrap() > 0);
-    });
-
-    assert!(shop.envoy.deaths().unwrap().is_empty());
+fn token_of(issuer: &str, more: &[(&str, Value)]) -> String {
+    let issuer = json!(format!("https://{issuer}.example.com"));
+    signer::token("EdDSA", claims(&[&[("iss", issuer)], more].concat()))
 }
 
 #[test]
-fn whatever_becomes_of_the_server_the_last_good_keys_count() {
-    let good = token("ed");
-    let one = State::Body(set(&[signer::ed25519_jwk("ed")]));
-    let server = KeyServer::start(one.clone());
-    let cache = json!({"ttl": "1s", "staleFor": "1h", "minRefetchInterval": "1s"});
-    let shop = key_sets(1, &[("sick", &server, cache)]);
-    works(&shop, "sick", &good);
-    let odd = r#"{"kty":"AKP","kid":"x"}"#.to_owned();
-    for state in [
-        State::Status(503),
-        State::Broken,
-        State::Body("<html>".into()),
-        State::Body(" ".repeat(10 << 20)),
-        State::Slow(Duration::from_secs(2), String::new()),
-        State::Body(set(&[odd, signer::ed25519_jwk("ed")])),
-        one.clone(),
+fn no_spelling_of_a_path_escapes_its_rule() {
+    let shop =
+        shop(&[("rules", with_rules(json!({}))), ("one requirement", with_rules(json!({"rules": []})))]);
+    let user = token_of("corp", &[("role", json!("user"))]);
+    let partner = token_of("partner", &[]);
+    let admin = token_of("corp", &[("role", json!("admin"))]);
+    let get = |path: &str, token: &str| bearer(path, token);
+    let method = |method: &str, token: &str| Message { method: method.into(), ..bearer("/orders", token) };
+    for (message, expected) in [
+        (get("/admin/users", &user), 403),
+        (get("/admin/users", &admin), 200),
+        (get("/internal/x", &partner), 401),
+        (get("//admin/users", &user), 400),
+        (get("/admin;x=1/users", &user), 400),
+        (get("/;/admin/users", &user), 400),
+        (get("/admin%2fusers", &user), 400),
+        (get("/\\admin/users", &user), 400),
+        (get("/admin%5cusers", &user), 400),
+        (get("/Admin/users", &user), 400),
+        (get("/admin%20/users", &user), 400),
+        (get("/admin./users", &user), 400),
+        (get("//internal/x", &partner), 400),
+        (method("POST", &user), 403),
     ] {
-        // Well again in between, so that the pauses stay short.
-        for state in [state, one.clone()] {
-            let asked = server.asked();
-            server.set(state);
-            eventually("it is asked", LIMIT, || {
-                assert_eq!(shop.status("sick", &bearer("/", &good)), 200);
-                (server.asked() > asked).then_some(())
-            })
-            .unwrap();
+        for seen in shop.exchange_both("rules", &message) {
+            assert_eq!(seen.response.status, expected, "{message:?}");
+            assert_eq!(seen.upstream.is_some(), expected == 200, "{message:?}");
+            if expected == 400 {
+                let body = String::from_utf8(seen.response.body).unwrap();
+                assert!(body.starts_with(
+                    r#"{"error":"invalid_request","error_description":"the request is ambiguous"#
+                ));
+            }
+        }
+    }
+    // HTTP/1 of Envoy knows no method in lower case.
+    let client = Client::http2(shop.envoy.address("rules"));
+    let seen = shop.exchange_with(&client, "rules", &method("post", &user));
+    assert_eq!((seen.response.status, seen.upstream), (400, None));
+    let denied = shop.envoy.stats("component.ambiguous.denied_total").unwrap();
+    assert_eq!(denied.values().sum::<u64>(), 21, "{denied:?}");
+
+    for path in ["/a%2Fb", "/a;v=1", "/@scope%2fname", "//a"] {
+        for (token, expected) in [(&user, 200), (&String::from("x"), 401)] {
+            for seen in shop.exchange_both("one requirement", &bearer(path, token)) {
+                assert_eq!(seen.response.status, expected, "{path}");
+                assert_eq!(
+                    seen.upstream.is_some_and(|upstream| upstream.path == path),
+                    expected == 200,
+                    "{path}"
+                );
+            }
         }
     }
     assert!(shop.envoy.deaths().unwrap().is_empty());
 }
 
 #[test]
-fn keys_are_fetched_by_one_worker() {
-    fetched_keys(1);
+fn a_malformed_scheme_is_not_a_missing_token() {
+    let shop = shop(&[("rules", with_rules(json!({})))]);
+    assert_eq!(shop.status("rules", &Message::get("/public")), 200);
+    let token = token_of("corp", &[]);
+    for value in ["Bearer\tTOKEN", "Bearer:TOKEN", "Bearer\u{a0}TOKEN", "\u{a0}Bearer TOKEN", "bearer=TOKEN"]
+    {
+        let value = value.replace("TOKEN", &token);
+        for path in ["/public", "/other"] {
+            let message = Message::get(path).header("authorization", &value);
+            for seen in shop.exchange_both("rules", &message) {
+                assert_eq!((seen.response.status, seen.upstream), (401, None), "{value:?}");
+            }
+        }
+    }
 }
 
 #[test]
-fn keys_are_fetched_for_four_workers() {
-    fetched_keys(4);
+fn identity_is_what_the_token_says_in_headers_and_in_trailers() {
+    let shop = shop(&[("enforced", with_rules(json!({}))), ("dry", with_rules(json!({"mode": "dryRun"})))]);
+    let spoofed = |message: Message| {
+        let message = Message { method: "POST".into(), body: Some("a".into()), ..message };
+        message
+            .header("x-user-id", "root")
+            .header("te", "trailers")
+            .trailer("x-user-id", "root")
+            .trailer("x-a", "1")
+    };
+    let of = |sub: &str| token_of("corp", &[("sub", json!(sub))]);
+    for (listener, message, expected) in [
+        ("enforced", Message::get("/public"), None),
+        ("enforced", bearer("/", &of("alice")), Some("alice")),
+        ("enforced", bearer("/", &of("al ice")), Some("al ice")),
+        ("enforced", bearer("/", &of(" admin")), None),
+        ("enforced", bearer("/", &of("admin\u{a0}")), None),
+        ("enforced", bearer("/", &of(" ")), None),
+        ("dry", Message::get("/"), None),
+        ("dry", bearer("/", &of("alice")), None),
+    ] {
+        for seen in shop.exchange_both(listener, &spoofed(message.clone())) {
+            let upstream = seen.upstream.unwrap();
+            let users: Vec<&[u8]> = expected.iter().map(|user| user.as_bytes()).collect();
+            assert_eq!(header(&upstream.headers, "x-user-id"), users, "{listener} {message:?}");
+            assert_eq!(upstream.trailers, [("x-a".into(), b"1".to_vec())], "{listener} {message:?}");
+            assert_eq!(upstream.body, b"a");
+        }
+    }
+    assert!(shop.envoy.deaths().unwrap().is_empty());
 }
 
 #[test]
-fn the_example_with_fetched_keys_finds_them_where_istio_has_them() {
-    let path = harness::workspace_root().join("manifests/examples/jwt-authn/wasmplugin.yaml");
-    let module = Plugin::named("jwt-authn").unwrap().module().unwrap();
-    let filter = harness::render::filter(&std::fs::read_to_string(path).unwrap(), &module).unwrap();
+fn a_claim_is_the_same_from_this_plugin_and_from_envoys_own_filter() {
+    let claims = r#"{"iss":"i","exp":4102444800,"text":"12345678","yes":true,"no":false,"int":7,"neg":-3,"frac":0.5,
+        "list":["a",1,true],"comma":["a,b"],"object":{"name":"r","n":5},"null":null,"white":" a"}"#;
+    let names = [
+        "text",
+        "yes",
+        "no",
+        "int",
+        "neg",
+        "frac",
+        "list",
+        "comma",
+        "object",
+        "object.name",
+        "object.n",
+        "null",
+        "white",
+        "none",
+    ];
+    let token = signer::token("RS256", claims);
+    let ours = filter("ours", &json!({"providers": [{"name": "p", "issuer": "i", "jwks": signer::jwks()}]}));
+    let envoys = json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"p": {
+                "issuer": "i", "local_jwks": {"inline_string": signer::jwks()}, "payload_in_metadata": "payload"}},
+            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}]}});
+    let set: serde_json::Map<String, Value> =
+        names.iter().map(|name| (format!("x-{name}"), json!(format!("[${{claim:{name}}}]")))).collect();
+    let reading = |name: &str| {
+        let config = json!({"rules": [], "default": {"requestHeaders": {"set": set}}});
+        Plugin::named("path-rewrite").unwrap().filter(name, &config).unwrap()
+    };
     let upstream = Upstream::start().unwrap();
-    let server = KeyServer::start(State::Body(signer::jwks()));
     let envoy = Bootstrap::new()
         .cluster("upstream", upstream.address())
-        .cluster("outbound|443||issuer.example.com", server.address())
-        .listener(Listener::new("gateway").discovered(filter))
+        .listener(Listener::new("ours").discovered(ours).discovered(reading("after ours")))
+        .listener(Listener::new("envoys").filter(envoys).discovered(reading("after envoys")))
         .start()
         .unwrap();
     envoy.check_configured().unwrap();
     let shop = Shop { upstream, envoy };
-    works(&shop, "gateway", &signer::token("ES256", claims(&[("aud", json!("orders-api"))])));
-    assert_eq!(shop.status("gateway", &Message::get("/healthz")), 200);
-    assert_eq!(shop.status("gateway", &Message::get("/")), 401);
+    let read = |listener: &str| {
+        let seen =
+            shop.exchange(listener, &Message::get("/").header("authorization", format!("Bearer {token}")));
+        let headers = seen.upstream.unwrap().headers;
+        names.map(|name| String::from_utf8(header(&headers, &format!("x-{name}"))[0].to_vec()).unwrap())
+    };
+    let expected = [
+        "[12345678]",
+        "[true]",
+        "[false]",
+        "[7]",
+        "[-3]",
+        "[0.5]",
+        "[a,1,true]",
+        "[]",
+        "[]",
+        "[r]",
+        "[5]",
+        "[]",
+        "[ a]",
+        "[]",
+    ];
+    assert_eq!(read("ours"), expected);
+    assert_eq!(read("envoys"), expected);
+}
+
+#[test]
+fn a_client_address_that_clients_choose_is_warned_of_on_a_sidecar() {
+    let rules = json!([{"match": {"clientIps": ["10.0.0.0/8"]}, "requires": {"none": true}}]);
+    let line = "clientIp: on a sidecar or waypoint, source.address is the last entry of x-forwarded-for";
+    for (proxy, expected) in [("sidecar", true), ("waypoint", true), ("router", false)] {
+        let envoy = Bootstrap::new()
+            .proxy(proxy)
+            .listener(
+                Listener::new("shop")
+                    .discovered(filter("shop", &with_rules(json!({"rules": rules}))))
+                    .answering(),
+            )
+            .start()
+            .unwrap();
+        envoy.check_configured().unwrap();
+        assert_eq!(envoy.log().contains(line), expected, "{proxy}");
+    }
 }

@@ -16,6 +16,7 @@ pub struct Bootstrap {
     clusters: Vec<Value>,
     pub(crate) concurrency: u32,
     pub(crate) log_level: String,
+    proxy: String,
     stats: Option<Value>,
 }
 
@@ -60,6 +61,7 @@ impl Bootstrap {
             clusters: Vec::new(),
             concurrency: 1,
             log_level: "wasm:debug".into(),
+            proxy: "sidecar".into(),
             stats: None,
         }
     }
@@ -111,6 +113,13 @@ impl Bootstrap {
         self
     }
 
+    /// What kind of proxy this is in the mesh, the first part of the node id: `sidecar`, `router` or `waypoint`.
+    #[must_use]
+    pub fn proxy(mut self, kind: &str) -> Self {
+        self.proxy = kind.into();
+        self
+    }
+
     /// `stats_config`, such as the `stats_tags` that make labels.
     #[must_use]
     pub fn stats(mut self, stats: Value) -> Self {
@@ -132,7 +141,7 @@ impl Bootstrap {
             self.listeners.iter().map(|listener| listener.json(default_cluster, place)).collect();
         let mut bootstrap = json!({
             "node": {
-                "id": "sidecar~127.0.0.1~shop.demo~demo.svc.cluster.local",
+                "id": format!("{}~127.0.0.1~shop.demo~demo.svc.cluster.local", self.proxy),
                 "cluster": "shop.demo",
                 "metadata": metadata,
             },

@@ -21,9 +21,13 @@ pub struct Link {
     pub module: PathBuf,
 }
 
-/// Every plugin, the first in the chain first.
+/// Every plugin, the first in the chain first, each with its configuration [in the chain](Plugin::in_chain).
 pub fn chain() -> Result<Vec<Link>> {
-    let mut chain = plugins()?.into_iter().map(Link::new).collect::<Result<Vec<_>>>()?;
+    let link = |plugin| {
+        let link = Link::new(plugin)?;
+        Ok(Link { manifest: link.manifest.configured(&link.plugin.in_chain()?), ..link })
+    };
+    let mut chain = plugins()?.into_iter().map(link).collect::<Result<Vec<_>>>()?;
     phase_order(&mut chain, |link| &link.manifest);
     Ok(chain)
 }

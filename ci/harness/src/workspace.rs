@@ -101,6 +101,24 @@ impl Plugin {
         serde_norway::from_str(&text).with_context(|| format!("{}", path.display()))
     }
 
+    /// Its configuration in the chain of all plugins: the example, with the lists of `tests/chain.yaml` in front of its own.
+    /// An example that turns requests away would turn those of the other tours away, too.
+    pub fn in_chain(&self) -> Result<Value> {
+        let mut config = self.example()?;
+        let path = self.dir.join("tests/chain.yaml");
+        if path.is_file() {
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let lists: BTreeMap<String, Vec<Value>> =
+                serde_norway::from_str(&text).with_context(|| format!("{}", path.display()))?;
+            for (field, mut list) in lists {
+                list.extend(config[&field].as_array().into_iter().flatten().cloned());
+                config[field] = Value::Array(list);
+            }
+        }
+        Ok(config)
+    }
+
     /// The filter of a [`wasm_plugin`](Self::wasm_plugin) with the module in dist/.
     pub fn filter(&self, name: &str, config: &Value) -> Result<Value> {
         Ok(self.wasm_plugin(name, config, &BTreeMap::new())?.filter(&self.module()?))

@@ -5,22 +5,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::debug;
+use plugin_kit::client_ip::ClientIp;
+use plugin_kit::clock;
 use plugin_kit::config::{At, ConfigError, quoted};
 use plugin_kit::headers::HeaderName;
 use plugin_kit::request::Request;
 
 use crate::cache::Cache;
-use crate::callout::Remote;
+use crate::callout::{Outlook, Remote};
 use crate::challenge::Denial;
 use crate::compact::{self, Compact, Token};
 use crate::config::{Config, CryptoOffload, Limits};
 use crate::crypto::Crypto;
 use crate::extract::{Found, Source};
+use crate::jwks_fetch::SetHash;
 use crate::reject::Reject;
 use crate::rules::{self, Otherwise, Requirement, Rules};
-use crate::verify::{Keys, Provider};
+use crate::verify::{KeySet, Provider, verify_with};
 
-/// Signatures that were wrong are remembered, too, so that sending one again costs next to nothing.
+/// Wrong signatures are cached, too, so that one that is sent again costs next to nothing.
 const REFUSED_ENTRIES: usize = 128;
 const REFUSED_AGE: Duration = Duration::from_secs(10);
 
@@ -32,8 +35,8 @@ pub struct Authn {
     limits: Limits,
     crypto: Crypto,
     verified: RefCell<Cache<Rc<Known>>>,
-    /// By which provider, and which generation of its keys.
-    refused: RefCell<Cache<(usize, u64)>>,
+    /// By which provider, and which of its key sets.
+    refused: RefCell<Cache<(usize, SetHash)>>,
     caches: bool,
 }
 
@@ -43,15 +46,15 @@ pub struct Verified {
     /// Whose it is: a place in the list of providers.
     provider: usize,
     /// With which keys.
-    generation: u64,
+    key_set: SetHash,
     /// What is in it.
     pub token: Rc<Token>,
     /// What the upstream is told.
     pub headers: Vec<(HeaderName, Vec<u8>)>,
 }
 
-/// A token that was taken apart, and the providers that have verified it. A key that was removed takes with it what it
-/// has verified, as each has the generation of the keys with it.
+/// A token that was taken apart, and the providers that have verified it, each with the key set that it used: a key that
+/// is removed from its set no longer counts.
 #[derive(Debug)]
 struct Known {
     token: Rc<Token>,
@@ -67,13 +70,29 @@ struct Seen<'a> {
     cache_hit: &'a Cell<Option<bool>>,
 }
 
-/// Both clocks.
+/// Both clocks; `None` for one that fails.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Since the epoch.
-    pub wall: Duration,
-    /// Since whenever; zero where [`Authn::fetches_keys`] is false.
-    pub monotonic: Duration,
+    pub wall: Option<Duration>,
+    /// Since an arbitrary start; read only where [`Authn::fetches_keys`].
+    pub monotonic: Option<Duration>,
+}
+
+impl Now {
+    /// The time by which cache entries expire: without a clock all of them have.
+    fn of_cache(&self) -> Duration {
+        self.wall.unwrap_or(clock::END_OF_TIME)
+    }
+}
+
+/// Whether a request may still wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// It has not waited.
+    First,
+    /// It has waited, or cannot: it is decided with the keys that there are.
+    Last,
 }
 
 /// What becomes of a request.
@@ -100,16 +119,52 @@ pub enum Outcome {
     Denied(Denial),
 }
 
-/// A token that was turned down, and by which provider.
-struct Refusal {
-    reject: Reject,
-    provider: Option<usize>,
+/// How far a request has come.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// It is decided.
+    Decided(Decision<'a>),
+    /// It waits for the key sets of these providers; only in the first round.
+    Pending(Vec<usize>),
+}
+
+impl<'a> Step<'a> {
+    /// The decision; a request that would wait is denied.
+    #[must_use]
+    pub fn decided(self) -> Decision<'a> {
+        match self {
+            Self::Decided(decision) => decision,
+            Self::Pending(_) => Decision::new(Outcome::Denied(Denial::new(Reject::JwksUnavailable))),
+        }
+    }
+}
+
+impl Decision<'_> {
+    const fn new(outcome: Outcome) -> Self {
+        Self { outcome, taken: Vec::new(), cache_hit: None }
+    }
+}
+
+/// Why a token is not verified.
+enum Refusal {
+    /// It was rejected, by the provider that came furthest.
+    Rejected(Reject, Option<usize>),
+    /// The keys of these providers may verify it once they have been fetched.
+    Pending(Vec<usize>),
 }
 
 impl From<Reject> for Refusal {
     fn from(reject: Reject) -> Self {
-        Self { reject, provider: None }
+        Self::Rejected(reject, None)
     }
+}
+
+/// The result of one provider.
+enum Verdict {
+    Verified(Rc<Verified>),
+    Rejected(Reject),
+    /// The token is in order, but no key of this set verifies it.
+    NoKey(Reject, Rc<KeySet>),
 }
 
 impl Authn {
@@ -146,6 +201,14 @@ impl Authn {
         })
     }
 
+    /// Logs a warning for each choice that is easily a mistake.
+    pub fn warn_of_mistakes(&self, client_ip: &ClientIp) {
+        for provider in &self.providers {
+            provider.warn_of_mistakes();
+        }
+        self.rules.warn_of_mistakes(client_ip);
+    }
+
     /// Every header that any provider may fill, once.
     #[must_use]
     pub fn identity_headers(&self) -> Vec<HeaderName> {
@@ -167,10 +230,22 @@ impl Authn {
 
     /// The key sets that are fetched.
     pub fn remotes(&self) -> impl Iterator<Item = &Rc<Remote>> {
-        self.providers.iter().filter_map(|provider| match &provider.keys {
-            Keys::Fetched(remote) => Some(remote),
-            Keys::Fixed(_) => None,
-        })
+        self.providers.iter().filter_map(Provider::remote)
+    }
+
+    /// How long a request waits for the key sets of these providers.
+    #[must_use]
+    pub fn patience(&self, providers: &[usize]) -> Duration {
+        let timeout = |index: &usize| Some(self.providers.get(*index)?.remote()?.timeout());
+        providers.iter().filter_map(timeout).max().unwrap_or_default()
+    }
+
+    /// The providers whose key sets are being fetched at `now`.
+    #[must_use]
+    pub fn fetching(&self, now: Duration) -> Vec<usize> {
+        let is_pending = |provider: &Provider| provider.remote().is_some_and(|remote| remote.is_pending(now));
+        let providers = self.providers.iter().enumerate();
+        providers.filter(|(_, provider)| is_pending(provider)).map(|(index, _)| index).collect()
     }
 
     /// Whether a decision depends on the age of key sets.
@@ -185,17 +260,15 @@ impl Authn {
         &self.crypto
     }
 
-    /// Decides; `now` is when the request came.
-    pub fn decide(&self, request: &Request, now: impl FnOnce() -> Now) -> Decision<'_> {
-        let open = Decision { outcome: Outcome::Open, taken: Vec::new(), cache_hit: None };
+    /// Decides; `now` is called only where a token is verified.
+    pub fn decide(&self, request: &Request, round: Round, now: impl FnOnce() -> Now) -> Step<'_> {
         let requirement = match self.rules.requirement(request) {
             Ok(Some(requirement)) => requirement,
-            Ok(None) => return open,
-            Err(_) if self.rules.lets_pass(request) => return open,
+            Ok(None) => return Step::Decided(Decision::new(Outcome::Open)),
+            Err(_) if self.rules.lets_pass(request) => return Step::Decided(Decision::new(Outcome::Open)),
             Err(ambiguity) => {
                 debug!("ambiguous request: {}", ambiguity.as_str());
-                let denial = Denial { reject: Reject::Ambiguous, status: 400, scope: None, provider: None };
-                return Decision { outcome: Outcome::Denied(denial), ..open };
+                return Step::Decided(Decision::new(Outcome::Denied(Denial::new(Reject::Ambiguous))));
             }
         };
         let mut found = Vec::new();
@@ -210,30 +283,39 @@ impl Authn {
         let cache_hit = Cell::new(None);
         let verified = match (found.as_slice(), places.as_slice()) {
             ([], _) => Err(Reject::Missing.into()),
-            ([Found::Token(token)], [(_, owners)]) => self.verify(token, owners, &now(), &cache_hit),
+            ([Found::Token(token)], [(_, owners)]) => self.verify(token, owners, round, &now(), &cache_hit),
             ([_], _) => Err(Reject::Malformed.into()),
             _ => Err(Reject::Multiple.into()),
         };
+        let verified = match verified {
+            Ok(verified) => Ok(verified),
+            Err(Refusal::Rejected(reject, provider)) => Err((reject, provider)),
+            Err(Refusal::Pending(_)) if self.rules.lets_pass(request) => {
+                return Step::Decided(Decision::new(Outcome::Open));
+            }
+            Err(Refusal::Pending(providers)) => return Step::Pending(providers),
+        };
+        let cache_hit = cache_hit.get();
         let outcome = self.outcome(requirement, verified);
         if matches!(outcome, Outcome::Denied(_)) && self.rules.lets_pass(request) {
-            return Decision { cache_hit: cache_hit.get(), ..open };
+            return Step::Decided(Decision { cache_hit, ..Decision::new(Outcome::Open) });
         }
         let taken = self.to_be_taken(&outcome, &places);
-        Decision { outcome, taken, cache_hit: cache_hit.get() }
+        Step::Decided(Decision { outcome, taken, cache_hit })
     }
 
-    fn outcome(&self, requirement: &Requirement, verified: Result<Rc<Verified>, Refusal>) -> Outcome {
-        let (refusal, scope) = match verified {
+    fn outcome(
+        &self,
+        requirement: &Requirement,
+        verified: Result<Rc<Verified>, (Reject, Option<usize>)>,
+    ) -> Outcome {
+        let (reject, provider, scope) = match verified {
             Ok(verified) => match requirement.check(&verified.token.claims) {
                 Ok(()) => return Outcome::Verified(verified),
-                Err(insufficient) => {
-                    let provider = Some(verified.provider);
-                    (Refusal { reject: insufficient.reject, provider }, insufficient.scope)
-                }
+                Err(insufficient) => (insufficient.reject, Some(verified.provider), insufficient.scope),
             },
-            Err(refusal) => (refusal, None),
+            Err((reject, provider)) => (reject, provider, None),
         };
-        let Refusal { reject, provider } = refusal;
         match (requirement.otherwise, reject) {
             (Otherwise::MissingOrInvalid, _) | (Otherwise::Missing, Reject::Missing) => {
                 return Outcome::Anonymous;
@@ -259,24 +341,25 @@ impl Authn {
             |index: &usize| self.providers.get(*index).is_some_and(|provider| provider.forward_token);
         let is_forwarded = |owners: &[usize]| match outcome {
             Outcome::Verified(verified) => forwards(&verified.provider),
-            _ => owners.iter().all(forwards),
+            _ => !owners.is_empty() && owners.iter().all(forwards),
         };
         places.iter().filter(|(_, owners)| !is_forwarded(owners)).map(|(source, _)| *source).collect()
     }
 
-    /// Whether the token is one of these providers'. What is known of it saves work and decides nothing: each provider
-    /// is asked in turn, as if the token had never been seen.
+    /// Whether the token is one of these providers'. What the caches hold saves work and decides nothing: each provider
+    /// checks the token in turn, as if it had never been seen.
     fn verify(
         &self,
         text: &[u8],
         owners: &[usize],
+        round: Round,
         now: &Now,
         cache_hit: &Cell<Option<bool>>,
     ) -> Result<Rc<Verified>, Refusal> {
         if text.len() > self.limits.token_bytes {
             return Err(Reject::TooLarge.into());
         }
-        let known = self.verified.borrow_mut().get(text, now.wall);
+        let known = self.verified.borrow_mut().get(text, now.of_cache());
         if self.caches {
             cache_hit.set(Some(known.is_some()));
         }
@@ -289,41 +372,89 @@ impl Authn {
                 Seen { text, parts: Some(parts), known, cache_hit }
             }
         };
-        let mut furthest = Refusal::from(Reject::Issuer);
+        let mut furthest = (Reject::Issuer, None);
+        let mut keep_furthest = |reject: Reject, owner| {
+            let (before, provider) = furthest;
+            if provider.is_none() || reject.progress() > before.progress() {
+                furthest = (reject, Some(owner));
+            }
+        };
+        let mut without_key = Vec::new();
         for &owner in owners {
             let Some(provider) = self.providers.get(owner) else { continue };
             match self.verify_for(owner, provider, &seen, now) {
-                Ok(verified) => return Ok(verified),
-                Err(reject)
-                    if furthest.provider.is_none() || reject.progress() > furthest.reject.progress() =>
-                {
-                    furthest = Refusal { reject, provider: Some(owner) };
+                Verdict::Verified(verified) => return Ok(verified),
+                Verdict::Rejected(reject) => keep_furthest(reject, owner),
+                Verdict::NoKey(reject, keys) => {
+                    keep_furthest(reject, owner);
+                    without_key.push((owner, keys.hash));
                 }
-                Err(_) => {}
             }
         }
-        Err(furthest)
+        // Not before all providers had their turn: the token of one must not make another one fetch.
+        let mut pending = Vec::new();
+        for (owner, seen_set) in without_key {
+            let (Some(provider), Some(monotonic)) = (self.providers.get(owner), now.monotonic) else {
+                continue;
+            };
+            let Some(remote) = provider.remote() else { continue };
+            if let Some(newest) = remote.newest(monotonic).filter(|newest| newest.hash != seen_set) {
+                match self.verify_signature(owner, provider, &seen, &newest, now) {
+                    Ok(verified) => return Ok(verified),
+                    Err(reject) => keep_furthest(reject, owner),
+                }
+            }
+            let outlook = match round {
+                Round::First => remote.look_for_key(monotonic),
+                Round::Last => remote.outlook(monotonic),
+            };
+            match outlook {
+                Outlook::Pending => pending.push(owner),
+                Outlook::Unavailable => keep_furthest(Reject::JwksUnavailable, owner),
+                Outlook::Settled => {}
+            }
+        }
+        if !pending.is_empty() {
+            return Err(Refusal::Pending(pending));
+        }
+        let (reject, provider) = furthest;
+        Err(Refusal::Rejected(reject, provider))
     }
 
-    fn verify_for(
+    fn verify_for(&self, owner: usize, provider: &Provider, seen: &Seen<'_>, now: &Now) -> Verdict {
+        let token = &seen.known.token;
+        let checked = provider.check(token).and_then(|_| token.claims.check_times(&provider.times, now.wall));
+        if let Err(reject) = checked {
+            return Verdict::Rejected(reject);
+        }
+        let Some(keys) = provider.keys(now.monotonic) else {
+            return Verdict::Rejected(Reject::JwksUnavailable);
+        };
+        match self.verify_signature(owner, provider, seen, &keys, now) {
+            Ok(verified) => Verdict::Verified(verified),
+            Err(reject) => Verdict::NoKey(reject, keys),
+        }
+    }
+
+    /// Whether one of the keys has signed a token that is otherwise in order.
+    fn verify_signature(
         &self,
         owner: usize,
         provider: &Provider,
         seen: &Seen<'_>,
+        keys: &KeySet,
         now: &Now,
     ) -> Result<Rc<Verified>, Reject> {
         let Seen { text, parts, known, cache_hit } = seen;
         let token = &known.token;
-        let algorithm = provider.check(token)?;
-        token.claims.check_times(&provider.times, now.wall)?;
-        let keys = provider.keys(now.monotonic).ok_or(Reject::JwksUnavailable)?;
-        if let Some(verified) = known.verified_by(owner, keys.generation) {
+        if let Some(verified) = known.verified_by(owner, keys.hash) {
             return Ok(verified);
         }
-        if self.refused.borrow_mut().get(text, now.wall) == Some((owner, keys.generation)) {
+        if self.refused.borrow_mut().get(text, now.of_cache()) == Some((owner, keys.hash)) {
             cache_hit.set(Some(true));
             return Err(Reject::Signature);
         }
+        let algorithm = provider.algorithm(token)?;
         let split;
         let parts = match parts {
             Some(parts) => parts,
@@ -333,31 +464,30 @@ impl Authn {
             }
         };
         let kid = token.header.kid.as_deref();
-        let checked = provider.check_signature(kid, parts, algorithm, &keys, &self.crypto, now.monotonic);
-        if let Err(reject) = checked {
+        if let Err(reject) = verify_with(&keys.keys, kid, parts, algorithm, &self.crypto) {
             if reject == Reject::Signature && self.caches {
-                self.refused.borrow_mut().insert(text, (owner, keys.generation), now.wall);
+                self.refused.borrow_mut().insert(text, (owner, keys.hash), now.of_cache());
             }
             return Err(reject);
         }
         let verified = Rc::new(Verified {
             provider: owner,
-            generation: keys.generation,
+            key_set: keys.hash,
             headers: provider.outputs.of(&token.claims.all, parts.payload),
             token: Rc::clone(token),
         });
         if self.caches {
             known.add(&verified);
-            self.verified.borrow_mut().insert(text, Rc::clone(known), now.wall);
+            self.verified.borrow_mut().insert(text, Rc::clone(known), now.of_cache());
         }
         Ok(verified)
     }
 }
 
 impl Known {
-    fn verified_by(&self, provider: usize, generation: u64) -> Option<Rc<Verified>> {
+    fn verified_by(&self, provider: usize, key_set: SetHash) -> Option<Rc<Verified>> {
         let verified = self.verified.borrow();
-        let by = |known: &&Rc<Verified>| known.provider == provider && known.generation == generation;
+        let by = |known: &&Rc<Verified>| known.provider == provider && known.key_set == key_set;
         verified.iter().find(by).map(Rc::clone)
     }
 

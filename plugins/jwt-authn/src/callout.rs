@@ -1,4 +1,4 @@
-//! Fetching key sets: the calls, and what goes through shared data. When to do what is `jwks_fetch`'s affair.
+//! Fetching key sets: the calls, and the shared data. The decisions are in `jwks_fetch`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,28 +9,32 @@ use plugin_kit::callout::{HttpCall, HttpCallResponse, Token};
 use plugin_kit::config::{ConfigError, quoted};
 use plugin_kit::metrics::{self, Counter};
 use plugin_kit::{hostcalls, shared_data};
+use sha2::{Digest, Sha256};
 
 use crate::jwks::{self, SetPolicy};
-use crate::jwks_fetch::{Absent, Record, Schedule};
+use crate::jwks_fetch::{Lack, Prospect, Record, Schedule, SetHash};
 use crate::verify::KeySet;
 
-const FORMAT: u32 = 1;
+/// Counted up with every change of what is shared.
+const FORMAT: u32 = 2;
 
 /// A key set that is fetched.
 #[derive(Debug)]
 pub struct Remote {
-    /// Of the provider, for logs.
+    /// The provider's name, for logs.
     name: String,
     location: Location,
     schedule: Schedule,
     policy: SetPolicy,
-    /// Where the [`Record`] is shared.
+    /// The key of the shared [`Record`].
     record_key: String,
-    /// Where the set itself is shared: its generation, then its text.
+    /// The key of the shared text of the set.
     set_key: String,
     current: RefCell<Option<Rc<KeySet>>>,
-    /// A token of this worker has a key that is not in the set.
-    wanted: Cell<bool>,
+    /// A token of this worker needs a key that is not in the set.
+    lacks_key: Cell<bool>,
+    /// The set that the record names and shared data does not have.
+    missing: Cell<Option<SetHash>>,
     /// This worker's own call.
     call: Cell<Option<Token>>,
     fetches: Fetches,
@@ -40,6 +44,17 @@ pub struct Remote {
 struct Fetches {
     succeeded: Counter,
     failed: Counter,
+}
+
+/// What may come of waiting for a key that is not in the set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// A fetch is under way, or starts with the next tick.
+    Pending,
+    /// The set may be outdated: the last fetch failed, or has not ended.
+    Unavailable,
+    /// The set is the newest.
+    Settled,
 }
 
 /// Where a key set is.
@@ -83,15 +98,16 @@ impl Location {
 }
 
 impl Remote {
-    /// A set of which nothing is known yet.
+    /// A set that no worker may have fetched yet.
     #[must_use]
     pub fn new(plugin: &str, name: &str, location: Location, schedule: Schedule, policy: SetPolicy) -> Self {
-        // Whoever wants the same set within the same limits, in this plugin or in another instance of it, gets it together.
+        // Providers of this plugin, and of its other instances, share a set that they read and lease alike.
         let SetPolicy { keys, max_keys, max_bytes, .. } = policy;
-        let limits =
-            [keys.min_rsa_bits, keys.max_rsa_bits, max_keys, max_bytes].map(|limit| limit.to_string());
+        let bounds =
+            [keys.min_rsa_bits, keys.max_rsa_bits, max_keys, max_bytes].map(|bound| bound.to_string());
         let Location { cluster, authority, path } = &location;
-        let store = format!("{cluster}|{authority}{path}|{}", limits.join("|"));
+        let timeout = schedule.timeout.as_millis();
+        let store = format!("{cluster}|{authority}{path}|{}|{timeout}", bounds.join("|"));
         let counter = |result| Counter::new(metrics::component(plugin, result, "jwks_fetch_total"));
         Self {
             name: name.to_owned(),
@@ -101,10 +117,17 @@ impl Remote {
             schedule,
             policy,
             current: RefCell::default(),
-            wanted: Cell::new(false),
+            lacks_key: Cell::new(false),
+            missing: Cell::new(None),
             call: Cell::new(None),
             fetches: Fetches { succeeded: counter("success"), failed: counter("failed") },
         }
+    }
+
+    /// How long a request waits for a fetch.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.schedule.timeout
     }
 
     /// The keys that may be used at `now`.
@@ -113,9 +136,14 @@ impl Remote {
         let keys = self.current.borrow().clone();
         match keys {
             Some(keys) if now < keys.usable_until => Some(keys),
-            // Another worker may have fetched since.
-            _ => self.adopt(&self.record(), now),
+            _ => self.newest(now),
         }
+    }
+
+    /// As [`Remote::keys`], with the set that another worker may have fetched in the meantime.
+    #[must_use]
+    pub fn newest(&self, now: Duration) -> Option<Rc<KeySet>> {
+        self.adopt(&self.record(now), now)
     }
 
     /// Whether there are keys at all.
@@ -124,39 +152,60 @@ impl Remote {
         self.current.borrow().is_some()
     }
 
-    /// What to do about a key that is not in generation `seen`: a newer set, where there is one.
-    pub fn unknown_kid(&self, seen: u64, now: Duration) -> Result<Rc<KeySet>, Absent> {
-        let record = self.record();
-        if record.generation != seen
-            && let Some(keys) = self.adopt(&record, now)
-        {
-            return Ok(keys);
+    /// What may come of waiting for a key that is not in the newest set. Where a fetch may find it, it is started.
+    pub fn look_for_key(&self, now: Duration) -> Outlook {
+        match self.record(now).prospect(&self.schedule, now) {
+            Prospect::UnderWay => Outlook::Pending,
+            Prospect::MayFetch => {
+                if !self.lacks_key.replace(true) {
+                    // The call of a request would end with the request, so the next tick makes it.
+                    let _ = hostcalls::set_tick_period(SOON);
+                }
+                Outlook::Pending
+            }
+            Prospect::Failed => Outlook::Unavailable,
+            Prospect::None => Outlook::Settled,
         }
-        let absent = record.absent(&self.schedule, now);
-        if absent == Absent::Ask && !self.wanted.replace(true) {
-            // The next tick, and that soon: what a request starts ends with the request.
-            let _ = hostcalls::set_tick_period(SOON);
-        }
-        Err(absent)
     }
 
-    /// Goes to fetch where that is due and nobody else is going; takes over what others have fetched.
+    /// As [`Remote::look_for_key`], for a request that does not wait any longer.
+    #[must_use]
+    pub fn outlook(&self, now: Duration) -> Outlook {
+        match (self.is_pending(now), self.record(now).has_failed()) {
+            (false, false) => Outlook::Settled,
+            _ => Outlook::Unavailable,
+        }
+    }
+
+    /// Whether a fetch is under way, or starts with the next tick.
+    #[must_use]
+    pub fn is_pending(&self, now: Duration) -> bool {
+        self.lacks_key.get() || self.record(now).is_under_way(now)
+    }
+
+    /// Takes over what others have fetched, and fetches where that is due and no other worker does.
     pub fn on_tick(&self, now: Duration) {
         let stored = shared_data::get(&self.record_key).ok().flatten();
-        let record = stored.as_ref().map(|(bytes, _)| Record::read(bytes)).unwrap_or_default();
+        let record = stored.as_ref().map(|(bytes, _)| Record::read(bytes, &self.schedule, now));
+        let record = record.unwrap_or_default();
+        self.missing.set(None);
         self.adopt(&record, now);
-        let Some(why) = record.due(&self.schedule, now, self.wanted.replace(false)) else { return };
-        let leased = record.leased(why, &self.schedule, now).write();
-        let won = match stored {
-            Some((_, cas)) => shared_data::swap(&self.record_key, &leased, cas),
-            None => shared_data::insert(&self.record_key, &leased),
+        let lack = Lack { key: self.lacks_key.get(), set: self.missing.get().is_some() };
+        let due = record.due(&self.schedule, now, lack);
+        let is_too_soon = due.is_none() && record.prospect(&self.schedule, now) == Prospect::MayFetch;
+        self.lacks_key.set(lack.key && is_too_soon);
+        let next = due.map_or(record, |why| record.leased(why, &self.schedule, now)).write();
+        let written = match stored {
+            Some((bytes, _)) if bytes == next => return,
+            Some((_, cas)) => shared_data::swap(&self.record_key, &next, cas),
+            None => shared_data::insert(&self.record_key, &next),
         };
-        if won == Ok(true) {
-            self.fetch();
+        if due.is_some() && written == Ok(true) {
+            self.fetch(now);
         }
     }
 
-    fn fetch(&self) {
+    fn fetch(&self, now: Duration) {
         let Location { cluster, authority, path } = &self.location;
         let call = HttpCall {
             cluster,
@@ -169,11 +218,13 @@ impl Remote {
         };
         match call.dispatch() {
             Ok(token) => self.call.set(Some(token)),
-            Err(refused) => self.failed(&format!("the cluster {} refused it: {refused:?}", quoted(cluster))),
+            Err(refused) => {
+                self.failed(&format!("the cluster {} refused it: {refused:?}", quoted(cluster)), now)
+            }
         }
     }
 
-    /// The answer to a call of this worker, if it is that to ours.
+    /// Reads the answer to a call of this worker; `false` where it is not the answer to this set's call.
     pub fn on_answer(&self, token: Token, num_headers: usize, body_size: usize, now: Duration) -> bool {
         if self.call.get() != Some(token) {
             return false;
@@ -181,99 +232,97 @@ impl Remote {
         self.call.set(None);
         let limit = self.policy.max_bytes;
         if body_size > limit {
-            self.failed(&format!("{body_size} bytes; at most {limit} are taken"));
+            self.failed(&format!("{body_size} bytes; at most {limit} are taken"), now);
             return true;
         }
         match HttpCallResponse::read(num_headers, body_size, limit) {
             Some(HttpCallResponse { status: 200, body }) => match jwks::read(&body, &self.policy) {
                 Ok(_) => self.succeeded(&body, now),
-                Err(reason) => self.failed(&reason),
+                Err(reason) => self.failed(&reason, now),
             },
-            Some(HttpCallResponse { status, .. }) => self.failed(&format!("HTTP status {status}")),
-            None => self.failed("the connection was reset"),
+            Some(HttpCallResponse { status, .. }) => self.failed(&format!("HTTP status {status}"), now),
+            None => self.failed("the connection was reset", now),
         }
         true
     }
 
     fn succeeded(&self, text: &[u8], now: Duration) {
         self.fetches.succeeded.increment();
-        let published = shared_data::update(&self.set_key, |stored| {
-            let (generation, known) =
-                stored.and_then(<[u8]>::split_first_chunk::<8>).unwrap_or((&[0; 8], &[]));
-            let generation = u64::from_le_bytes(*generation);
-            if known == text {
-                return (None, generation);
-            }
-            let next = generation.saturating_add(1);
-            (Some([&next.to_le_bytes(), text].concat()), next)
-        });
-        let done = published.and_then(|generation| self.change(|record| record.fetched(generation, now)));
+        let hash = Sha256::digest(text).into();
+        let published =
+            shared_data::update(&self.set_key, |stored| ((stored != Some(text)).then(|| text.to_vec()), ()));
+        let done = published.and_then(|()| self.change(now, |record| record.fetched(hash, now)));
+        self.missing.set(None);
         match done {
             Ok(record) => {
                 self.adopt(&record, now);
             }
             Err(contended) => {
-                warn!("the keys of provider {} were fetched and are not shared: {contended:?}", self.name)
+                warn!("the keys of provider {} were fetched and are not shared: {contended:?}", self.name);
             }
         }
     }
 
-    fn failed(&self, reason: &str) {
+    fn failed(&self, reason: &str, now: Duration) {
         self.fetches.failed.increment();
         let kept = if self.is_ready() { "the last ones are used" } else { "there are none" };
         warn!("the keys of provider {} were not fetched, {kept}: {reason}", self.name);
-        if let Err(contended) = self.change(Record::failed) {
+        if let Err(contended) = self.change(now, Record::failed) {
             warn!("the keys of provider {}: {contended:?}", self.name);
         }
     }
 
-    fn record(&self) -> Record {
+    fn record(&self, now: Duration) -> Record {
         let stored = shared_data::get(&self.record_key).ok().flatten();
-        stored.map(|(bytes, _)| Record::read(&bytes)).unwrap_or_default()
+        stored.map(|(bytes, _)| Record::read(&bytes, &self.schedule, now)).unwrap_or_default()
     }
 
-    fn change(&self, change: impl Fn(&Record) -> Record) -> Result<Record, shared_data::Contended> {
+    fn change(
+        &self,
+        now: Duration,
+        change: impl Fn(&Record) -> Record,
+    ) -> Result<Record, shared_data::Contended> {
         shared_data::update(&self.record_key, |stored| {
-            let record = change(&stored.map(Record::read).unwrap_or_default());
+            let stored = stored.map(|bytes| Record::read(bytes, &self.schedule, now));
+            let record = change(&stored.unwrap_or_default());
             (Some(record.write()), record)
         })
     }
 
-    /// Takes over the shared set if it is another one, and drops one that is too old.
+    /// Takes over the shared set where it is newer than the current one, and drops a current one that is too old.
     fn adopt(&self, record: &Record, now: Duration) -> Option<Rc<KeySet>> {
         let mut current = self.current.borrow_mut();
-        if !record.is_usable(&self.schedule, now) {
-            if current.take().is_some() {
-                warn!("the keys of provider {} are too old to be used", self.name);
+        let usable_until = record.usable_until(&self.schedule);
+        let known_until = current.as_ref().map_or(Duration::ZERO, |known| known.usable_until);
+        // Another plugin may have written an older record again.
+        if usable_until > known_until && usable_until > now && self.missing.get() != Some(record.hash) {
+            match current.as_ref().filter(|known| known.hash == record.hash) {
+                Some(known) => *current = Some(Rc::new(KeySet { usable_until, ..KeySet::clone(known) })),
+                None => match self.load(record.hash, usable_until) {
+                    Some(set) => *current = Some(Rc::new(set)),
+                    None => self.missing.set(Some(record.hash)),
+                },
             }
+        }
+        if current.as_ref().is_some_and(|known| known.usable_until <= now) {
+            *current = None;
+            warn!("the keys of provider {} are too old to be used", self.name);
+        }
+        current.clone()
+    }
+
+    /// Reads the set from shared data; `None` where there is another one, or none that this version accepts.
+    fn load(&self, hash: SetHash, usable_until: Duration) -> Option<KeySet> {
+        let (text, _) = shared_data::get(&self.set_key).ok().flatten()?;
+        if text.len() > self.policy.max_bytes || SetHash::from(Sha256::digest(&text)) != hash {
             return None;
         }
-        let usable_until = record.usable_until(&self.schedule);
-        if let Some(known) = current.as_ref()
-            && known.generation == record.generation
-        {
-            if known.usable_until != usable_until {
-                *current = Some(Rc::new(KeySet { usable_until, ..KeySet::clone(known) }));
-            }
-            return current.clone();
-        }
-        let (stored, _) = shared_data::get(&self.set_key).ok().flatten()?;
-        let (generation, text) = stored.split_first_chunk::<8>()?;
-        let set = match jwks::read(text, &self.policy) {
-            Ok(set) => set,
-            // What another version of the plugin took, this one may not.
-            Err(reason) => {
-                warn!("the keys of provider {} are not taken over: {reason}", self.name);
-                return current.clone();
-            }
-        };
+        let set = jwks::read(&text, &self.policy).ok()?;
         for reason in &set.skipped {
             warn!("a key of provider {} is left out: {reason}", self.name);
         }
         info!("provider {} has {} keys", self.name, set.keys.len());
-        let generation = u64::from_le_bytes(*generation);
-        *current = Some(Rc::new(KeySet { generation, keys: set.keys.into(), usable_until }));
-        current.clone()
+        Some(KeySet { hash, keys: set.keys.into(), usable_until })
     }
 }
 

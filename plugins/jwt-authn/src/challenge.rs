@@ -1,10 +1,10 @@
 //! What a client that is turned away is told (RFC 6750, section 3). Nothing of its token or its URL is in it.
 
 use plugin_kit::config::{At, ConfigError};
+use plugin_kit::json;
 use plugin_kit::reply::Reply;
 
 use crate::config::{self, ErrorFormat};
-use crate::json;
 use crate::reject::Reject;
 
 /// How clients are told.
@@ -25,6 +25,14 @@ pub struct Denial {
     pub scope: Option<String>,
     /// Of the provider that came furthest, for logs.
     pub provider: Option<String>,
+}
+
+impl Denial {
+    /// A denial for which no provider is to be named.
+    #[must_use]
+    pub const fn new(reject: Reject) -> Self {
+        Self { reject, status: reject.status(), scope: None, provider: None }
+    }
 }
 
 impl Errors {
@@ -55,9 +63,9 @@ impl Errors {
         match self.format {
             ErrorFormat::Json => {
                 let mut body = String::from("{\"error\":");
-                json::write_text(reject.error().unwrap_or(without_error(*reject)), &mut body);
+                json::write_string(reject.error().unwrap_or(without_error(*reject)), &mut body);
                 body.push_str(",\"error_description\":");
-                json::write_text(reject.description(), &mut body);
+                json::write_string(reject.description(), &mut body);
                 body.push('}');
                 reply.header("content-type", "application/json").body(body)
             }
@@ -104,10 +112,6 @@ const fn grpc_status(status: u16) -> u8 {
 mod tests {
     use super::*;
 
-    fn denial(reject: Reject) -> Denial {
-        Denial { reject, status: reject.status(), scope: None, provider: None }
-    }
-
     fn challenge(denial: &Denial) -> Option<String> {
         Errors { format: ErrorFormat::Json, realm: "api".into() }.challenge(denial)
     }
@@ -130,9 +134,9 @@ mod tests {
             ),
             (Reject::JwksUnavailable, None),
         ] {
-            assert_eq!(challenge(&denial(reject)).as_deref(), expected, "{reject:?}");
+            assert_eq!(challenge(&Denial::new(reject)).as_deref(), expected, "{reject:?}");
         }
-        let scope = Denial { scope: Some("a b".into()), ..denial(Reject::Scope) };
+        let scope = Denial { scope: Some("a b".into()), ..Denial::new(Reject::Scope) };
         assert_eq!(
             challenge(&scope).unwrap(),
             "Bearer realm=\"api\", error=\"insufficient_scope\", \

@@ -1,8 +1,8 @@
 //! The claims of a token: the registered ones typed, the rest as they are.
 
+use plugin_kit::json::Json;
 use std::time::Duration;
 
-use crate::json::Json;
 use crate::reject::Reject;
 
 /// The claims of a token. Nothing here has been verified yet.
@@ -56,21 +56,21 @@ impl Claims {
         })
     }
 
-    /// Whether the token is valid at `now`, the time since the epoch. Asked again whenever the token is used.
+    /// Whether the token is valid at `now`, the time since the epoch. `None`, where the clock fails, is after every end and
+    /// before every start.
     ///
     /// # Errors
     /// Why it is not.
-    pub fn check_times(&self, times: &Times, now: Duration) -> Result<(), Reject> {
-        let (now, skew) = (now.as_secs(), times.skew.as_secs());
+    pub fn check_times(&self, times: &Times, now: Option<Duration>) -> Result<(), Reject> {
+        let (now, skew) = (now.map(|now| now.as_secs()), times.skew.as_secs());
+        let is_over = |end: u64| now.is_none_or(|now| now >= end.saturating_add(skew));
+        let is_to_come = |start: u64| now.is_none_or(|now| start > now.saturating_add(skew));
         match self.expires {
-            Some(expires) if now >= expires.saturating_add(skew) => return Err(Reject::Expired),
+            Some(expires) if is_over(expires) => return Err(Reject::Expired),
             None if times.require_expiration => return Err(Reject::RequiredClaim),
             _ => {}
         }
-        let latest = now.saturating_add(skew);
-        if self.not_before.is_some_and(|start| start > latest)
-            || self.issued.is_some_and(|issued| issued > latest)
-        {
+        if self.not_before.is_some_and(is_to_come) || self.issued.is_some_and(is_to_come) {
             return Err(Reject::NotYetValid);
         }
         if let Some(max) = times.max_lifetime {
@@ -88,7 +88,7 @@ impl Claims {
 fn text<'a>(all: &'a Json, name: &str) -> Result<Option<&'a str>, Reject> {
     match all.member(name) {
         None => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(text)),
+        Some(Json::String(text)) => Ok(Some(text)),
         Some(_) => Err(Reject::Malformed),
     }
 }
@@ -96,9 +96,9 @@ fn text<'a>(all: &'a Json, name: &str) -> Result<Option<&'a str>, Reject> {
 fn audiences(all: &Json) -> Result<Option<Vec<String>>, Reject> {
     match all.member("aud") {
         None => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(vec![text.clone()])),
+        Some(Json::String(text)) => Ok(Some(vec![text.clone()])),
         Some(Json::List(items)) => {
-            let texts = items.iter().map(|item| item.as_text().map(str::to_owned));
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Some).ok_or(Reject::Malformed)
         }
         Some(_) => Err(Reject::Malformed),
@@ -125,7 +125,7 @@ fn date(all: &Json, name: &str, least: u64, round: fn(f64) -> f64) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     const NOW: Duration = Duration::from_secs(1_000);
     const TIMES: Times =
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn check(text: &str, times: &Times) -> Result<(), Reject> {
-        read(text)?.check_times(times, NOW)
+        read(text)?.check_times(times, Some(NOW))
     }
 
     #[test]
@@ -205,6 +205,19 @@ mod tests {
             assert_eq!(later, Err(Reject::NotYetValid), "{name}");
         }
         assert_eq!(check(r#"{"exp":2000,"nbf":1060.1}"#, &TIMES), Err(Reject::NotYetValid));
+    }
+
+    #[test]
+    fn without_a_clock_no_date_is_met() {
+        for (claims, expected) in [
+            (r#"{"exp":9007199254740991}"#, Err(Reject::Expired)),
+            (r#"{"nbf":0}"#, Err(Reject::NotYetValid)),
+            (r#"{"iat":0}"#, Err(Reject::NotYetValid)),
+            ("{}", Ok(())),
+        ] {
+            let times = Times { require_expiration: false, skew: Duration::MAX, ..TIMES };
+            assert_eq!(read(claims).unwrap().check_times(&times, None), expected, "{claims}");
+        }
     }
 
     #[test]

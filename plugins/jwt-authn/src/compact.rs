@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use plugin_kit::json::{self, Json};
 
 use crate::claims::Claims;
-use crate::json::{self, Json};
 use crate::reject::Reject;
 
 /// Of the decoded header.
@@ -111,7 +111,7 @@ impl Header {
         }
         let text = |name: &str| match header.member(name) {
             None => Ok(None),
-            Some(Json::Text(text)) => Ok(Some(text.clone())),
+            Some(Json::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(Reject::Malformed),
         };
         let kid = text("kid")?;

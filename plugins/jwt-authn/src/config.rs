@@ -1,25 +1,27 @@
 //! What the operator writes.
 
 use plugin_kit::client_ip::ClientIp;
-use plugin_kit::config::{Mode, Seconds};
+use plugin_kit::config::{Mode, Seconds, Sensitive};
 use plugin_kit::matching::{AmbiguousPaths, Match};
 use serde::Deserialize;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::secret::Secrets;
 
 /// The configuration of jwt-authn.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// `enforce`, `dryRun` (decides, counts and logs, but changes and denies nothing) or `off`.
+    /// `enforce`; `dryRun` decides, counts and logs, denies nothing, and removes a client's own identity headers without
+    /// writing any; `off` does nothing, so that a client's own identity headers reach the upstream.
     #[serde(default)]
     pub mode: Mode,
     /// Ignored; changing it makes Istio push the configuration again, which revives a VM that died under `FAIL_CLOSE`.
     #[serde(default)]
     pub config_revision: String,
-    /// What `clientIp` means in matches.
+    /// What `clientIp` means in matches. On a sidecar's inbound listener and on a waypoint `envoy` is an address that a
+    /// client can choose, which is logged as a warning where an address decides.
     #[serde(default)]
     pub client_ip: ClientIp,
     /// Who issues tokens, and how they are checked.
@@ -27,7 +29,8 @@ pub struct Config {
     /// What is required where; the first rule that matches counts.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// What is required where no rule matches. Default: a token of any of the providers.
+    /// What is required where no rule matches. Default: a token of any of the providers. One that asks for less than a
+    /// rule is logged as a warning.
     pub default_require: Option<Requires>,
     /// What happens to requests whose path or authority reads differently to different servers (dot segments, `//`, `\`,
     /// `;`, encoded delimiters, overlong or invalid escapes, a path that matches only if case is ignored, a malformed
@@ -68,7 +71,7 @@ pub struct Provider {
     pub issuer: Option<String>,
     /// As `issuer`, for several.
     pub issuers: Option<Vec<String>>,
-    /// One of these must be in `aud`. Absent: whatever `aud` says.
+    /// One of these must be in `aud`. Absent: whatever `aud` says, which is logged as a warning.
     pub audiences: Option<Vec<String>>,
     /// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA; HS256, HS384, HS512 with a secret. Default: every
     /// asymmetric one.
@@ -81,20 +84,21 @@ pub struct Provider {
     pub jwks_cluster: Option<String>,
     /// One or more PEM blocks: `PUBLIC KEY`, `RSA PUBLIC KEY`, `CERTIFICATE`.
     pub public_key_pem: Option<String>,
-    /// A shared secret, for HS256, HS384, HS512.
-    pub secret: Option<Secret>,
+    /// A shared secret, for HS256, HS384, HS512; or a list of at most 10, the current one first, then those before it.
+    pub secret: Option<Sensitive<Secrets>>,
     /// How fetched keys are kept.
     #[serde(default)]
     pub jwks_cache: JwksCache,
-    /// The HTTP status while there are no keys: 503, or 401. Default 503. No request ever waits for keys.
+    /// The HTTP status while there are no keys, and for a token that no key verifies where the keys may be outdated, as the
+    /// last fetch failed: 503, or 401. Default 503.
     #[serde(default = "service_unavailable")]
     pub on_jwks_unavailable: u16,
-    /// How long fetching may take. Default 5s.
+    /// How long a fetch may take, and how long a request waits for one. Default 5s.
     #[serde(default = "five_seconds")]
     pub timeout: Seconds,
     /// Headers with the token.
     pub from_headers: Option<Vec<FromHeader>>,
-    /// Query parameters with the token.
+    /// Query parameters with the token, which is logged as a warning: logs and `Referer` headers show them.
     pub from_params: Option<Vec<String>>,
     /// Cookies with the token. None of the three: `Authorization` with `Bearer`, and the parameter `access_token`.
     pub from_cookies: Option<Vec<String>>,
@@ -119,7 +123,8 @@ pub struct Provider {
     /// Pads it with `=`.
     #[serde(default)]
     pub payload_padding: bool,
-    /// Headers with claims. A client's own headers of these names are removed from every request.
+    /// Headers with claims. A client's own headers of these names are removed from every request, and from its trailers. A
+    /// claim that is empty, longer than 8 KiB, has control characters, or begins or ends with white space is not written.
     #[serde(default)]
     pub output_claim_to_headers: Vec<OutputClaim>,
 }
@@ -134,9 +139,11 @@ pub struct JwksCache {
     /// How much longer the last good one is used when it cannot be fetched. Default 24h; a key that was revoked lives on
     /// for as long.
     pub stale_for: Seconds,
-    /// Whether a token with an unknown `kid` makes it be fetched. Default true.
+    /// Whether a token that none of the keys verifies makes it be fetched: one with an unknown `kid`, or with a wrong
+    /// signature, as a key may have been replaced under its `kid` or have none. Such a token waits for the answer, at most
+    /// `timeout`. Default true.
     pub refetch_on_unknown_kid: bool,
-    /// At most one such fetch in this time, whatever clients send. Default 30s.
+    /// At most one such fetch in this time, whatever clients send; further such tokens are rejected at once. Default 30s.
     pub min_refetch_interval: Seconds,
 }
 
@@ -184,7 +191,8 @@ pub struct OutputClaim {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ArrayFormat {
-    /// Its items joined by commas; a list with a comma in an item is not written.
+    /// Its items joined by commas. A list is not written where an item has a comma, is empty, begins or ends with white
+    /// space, or is a list or an object.
     #[default]
     Csv,
     /// JSON.
@@ -196,8 +204,7 @@ pub enum ArrayFormat {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests. Absent: all. Where a rule asks for less than a valid token, paths with `//`, `;`, dot segments,
-    /// encoded slashes and the like do not match.
+    /// Which requests. Absent: all.
     #[serde(default, rename = "match")]
     pub matches: Match,
     /// What.

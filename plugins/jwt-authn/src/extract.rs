@@ -99,14 +99,21 @@ impl Source {
             }
         }
     }
-}
 
-impl Source {
     /// The query parameter that it is.
     #[must_use]
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::Param(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The header that it is.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) => Some(name.as_str()),
             _ => None,
         }
     }
@@ -164,17 +171,21 @@ fn is_token68(byte: &u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
-/// What follows the scheme (RFC 6750, section 2.1); `None` under another scheme.
+/// What follows the scheme and its spaces (RFC 6750, section 2.1); `None` under another scheme.
+///
+/// Only a longer token is another scheme. Anything else before or after it is cut off, or taken for a space, by one server
+/// or another, which then reads a token.
 fn credentials(value: &[u8], scheme: &str) -> Option<Found> {
-    let (name, rest) = value.split_at_checked(scheme.len())?;
-    if !name.eq_ignore_ascii_case(scheme.as_bytes()) {
+    let start = value.iter().position(|&byte| is_token(&[byte]))?;
+    let (name, rest) = value.get(start..)?.split_at_checked(scheme.len())?;
+    if !name.eq_ignore_ascii_case(scheme.as_bytes()) || rest.first().is_some_and(|&byte| is_token(&[byte])) {
         return None;
     }
-    let token = match rest {
-        [] => return Some(Found::Malformed),
-        [b' ', token @ ..] => token.trim_ascii_start(),
-        _ => return None,
-    };
+    let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
+    if start > 0 || spaces == 0 {
+        return Some(Found::Malformed);
+    }
+    let token = rest.get(spaces..)?;
     let unpadded = token.len().saturating_sub(token.iter().rev().take_while(|byte| **byte == b'=').count());
     let is_token68 = unpadded > 0 && token.get(..unpadded).unwrap_or_default().iter().all(is_token68);
     Some(if is_token68 { Found::Token(token.to_vec()) } else { Found::Malformed })
@@ -235,11 +246,31 @@ mod tests {
         {
             assert_eq!(bearer(value), [Found::Malformed], "{value}");
         }
-        for value in
-            ["", "Basic abc", "Basic abc Bearer a.b.c", "Bearera.b.c", "Bearer:a", "Digest a=b, c=\"d\""]
-        {
+        for value in ["", "Basic abc", "Basic abc Bearer a.b.c", "Bearera.b.c", "Digest a=b, c=\"d\""] {
             assert_eq!(bearer(value), [], "{value}");
         }
+    }
+
+    #[test]
+    fn a_scheme_with_anything_but_spaces_around_it_is_malformed() {
+        for value in [
+            "Bearer\ta.b.c",
+            "Bearer \ta.b.c",
+            "bearer\u{b}a.b.c",
+            "Bearer\u{a0}a.b.c",
+            "Bearer:a",
+            "Bearer=a",
+            "Bearer\"a\"",
+            "Bearer;a",
+            "\u{b}Bearer a.b.c",
+            "\u{a0}Bearer a.b.c",
+            "\"Bearer a.b.c\"",
+            ":Bearer a.b.c",
+            "=Bearer",
+        ] {
+            assert_eq!(bearer(value), [Found::Malformed], "{value:?}");
+        }
+        assert_eq!(bearer("Basic x,\tBearer\ta"), [Found::Malformed, Found::Malformed]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What reads bytes of strangers, for the fuzzer and for property tests: none of it may panic, whatever comes.
 
+use plugin_kit::json;
+
 use crate::compact::{self, Header, Token};
 use crate::crypto::Crypto;
-use crate::json;
 use crate::jwks::{self, SetPolicy};
 use crate::keys::{KeyPolicy, algorithm};
 use crate::verify::verify_with;

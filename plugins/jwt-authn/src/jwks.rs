@@ -1,6 +1,7 @@
 //! Key sets: a JWKS (RFC 7517, section 5), or a map from key ids to certificates, as Google and Firebase publish.
 
-use crate::json::{self, Json};
+use plugin_kit::json::{self, Json};
+
 use crate::keys::{Key, KeyPolicy};
 use crate::pem;
 
@@ -55,7 +56,7 @@ pub fn read(text: &[u8], policy: &SetPolicy) -> Result<Set, String> {
                 Ok(key) => keys.push(key),
                 Err(reason) => skipped.push(reason),
             },
-            (Some(kid), Json::Text(text)) => match pem::read(text, &policy.keys) {
+            (Some(kid), Json::String(text)) => match pem::read(text, &policy.keys) {
                 Ok(mut read) => {
                     read.iter_mut().for_each(|key| key.kid = Some(kid.clone()));
                     keys.append(&mut read);
@@ -103,7 +104,7 @@ mod tests {
         let pem = include_str!("../tests/vectors/public-keys.pem");
         let certificate = pem.rfind("-----BEGIN").map(|at| &pem[at..]).unwrap();
         let mut text = String::from("{\"one\":");
-        json::write_text(certificate, &mut text);
+        json::write_string(certificate, &mut text);
         text.push_str(",\"two\":\"nonsense\"}");
         let set = read(text.as_bytes(), &POLICY).unwrap();
         assert_eq!(set.keys[0].kid.as_deref(), Some("one"));

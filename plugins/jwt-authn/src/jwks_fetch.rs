@@ -1,75 +1,106 @@
-//! When a key set is fetched, and by whom: what all workers of a proxy know of it, and what follows from that.
+//! When a key set is fetched, and by which worker: the record that all workers of a proxy share, and what follows from it.
 //!
-//! The record is in shared data and is changed by compare-and-set, so of all workers one gets the lease to fetch.
+//! The record is in shared data and changes by compare-and-set, so that one worker gets the lease to fetch. Any plugin of
+//! the proxy can write there, so a record is never trusted for longer than one that this plugin wrote: its times are at
+//! most the present, and its lease ends when a lease ends that begins now.
 
 use std::time::Duration;
 
-/// What all workers know of a key set; times are of the monotonic clock, in milliseconds, and 0 is never.
+/// SHA-256 of the text of a key set.
+pub type SetHash = [u8; 32];
+
+/// The state of a key set; times are on the monotonic clock, in milliseconds, and 0 is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Which set it is; counts the changes.
-    pub generation: u64,
-    /// When the set was last got.
+    /// The set that was fetched last.
+    pub hash: SetHash,
+    /// The end of the last fetch that succeeded.
     fetched: u64,
-    /// When it was last asked for.
+    /// The start of the last fetch.
     asked: u64,
-    /// When it was last asked for because of a key that is not in it.
-    asked_for_kid: u64,
-    /// Until when somebody is on the way.
+    /// The start of the last fetch for a key that was not in the set.
+    asked_for_key: u64,
+    /// Until when a fetch is under way.
     lease: u64,
-    /// How often in a row it could not be got.
+    /// How many fetches in a row have failed.
     failures: u64,
 }
 
 /// How a key set is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// How long a set is good for.
+    /// How long a set is fresh.
     pub ttl: Duration,
-    /// How much longer it is used when there is no other.
+    /// How much longer it is used when there is no newer one.
     pub stale_for: Duration,
-    /// At most one fetch because of unknown keys in this time; `None`: none at all.
-    pub kid_interval: Option<Duration>,
-    /// How long fetching may take.
+    /// At most one fetch for unknown keys in this time; `None`: no such fetch.
+    pub key_interval: Option<Duration>,
+    /// How long a fetch may take.
     pub timeout: Duration,
 }
 
 /// Why a set is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It is time.
+    /// There is no fresh one.
     Due,
-    /// A token has a key that is not in it.
-    UnknownKid,
+    /// A token needs a key that is not in it.
+    UnknownKey,
 }
 
-/// What is known of a key that is not in the set.
+/// What a worker lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lack {
+    /// A token of this worker needs a key that is not in the set.
+    pub key: bool,
+    /// The set that the record names is not in shared data.
+    pub set: bool,
+}
+
+/// Whether a fetch may find a key that is not in the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum Prospect {
+    /// A fetch is under way.
+    UnderWay,
+    /// A fetch may be started now or within [`SPACING`].
+    MayFetch,
+    /// The last fetch failed, so the set may be outdated.
+    Failed,
     /// There is no such key.
-    Certain,
-    /// Somebody is looking, or the set may be an old one.
-    Maybe,
-    /// It should be fetched again.
-    Ask,
+    None,
 }
 
-/// The longest pause after failures.
+/// The least time between two fetches. A set that has just been fetched is not fetched again for the tokens that came in
+/// the meantime.
+pub const SPACING: Duration = Duration::from_millis(200);
+
+/// The longest pause after failures, in milliseconds.
 const LONGEST_PAUSE: u64 = 30_000;
 
-/// How many numbers a record is.
-const FIELDS: usize = 6;
+/// How much longer than its timeout a call may take until its answer is delivered.
+const DELIVERY: Duration = Duration::from_secs(1);
+
+const NUMBERS: usize = 5;
 
 impl Record {
-    /// Reads what [`Record::write`] wrote; anything else is a record of nothing.
+    /// Reads what [`Record::write`] wrote; bytes of another length are a record of nothing. Times that are yet to come are
+    /// those of `now`. The record is then to be written back, or they would never pass.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Self {
-        let (numbers, rest) = bytes.as_chunks::<8>();
-        match <[[u8; 8]; FIELDS]>::try_from(numbers) {
+    pub fn read(bytes: &[u8], schedule: &Schedule, now: Duration) -> Self {
+        let Some((hash, numbers)) = bytes.split_first_chunk() else { return Self::default() };
+        let (numbers, rest) = numbers.as_chunks::<8>();
+        match <[[u8; 8]; NUMBERS]>::try_from(numbers) {
             Ok(numbers) if rest.is_empty() => {
-                let [generation, fetched, asked, asked_for_kid, lease, failures] =
-                    numbers.map(u64::from_le_bytes);
-                Self { generation, fetched, asked, asked_for_kid, lease, failures }
+                let [fetched, asked, asked_for_key, lease, failures] = numbers.map(u64::from_le_bytes);
+                let at_most_now = |time: u64| time.min(millis(now));
+                Self {
+                    hash: *hash,
+                    fetched: at_most_now(fetched),
+                    asked: at_most_now(asked),
+                    asked_for_key: at_most_now(asked_for_key),
+                    lease: lease.min(lease_from(schedule, now)),
+                    failures,
+                }
             }
             _ => Self::default(),
         }
@@ -78,84 +109,104 @@ impl Record {
     /// The record as it is shared.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let Self { generation, fetched, asked, asked_for_kid, lease, failures } = *self;
-        [generation, fetched, asked, asked_for_kid, lease, failures].map(u64::to_le_bytes).concat()
+        let Self { hash, fetched, asked, asked_for_key, lease, failures } = *self;
+        let numbers = [fetched, asked, asked_for_key, lease, failures].map(u64::to_le_bytes);
+        [&hash[..], numbers.as_flattened()].concat()
     }
 
-    /// Whether to fetch at `now`; `wanted`: a token has a key that is not in the set.
+    /// Whether a worker fetches at `now`.
     #[must_use]
-    pub fn due(&self, schedule: &Schedule, now: Duration, wanted: bool) -> Option<Why> {
-        let now = millis(now);
-        if self.lease > now {
+    pub fn due(&self, schedule: &Schedule, now: Duration, lack: Lack) -> Option<Why> {
+        if self.is_under_way(now) || self.is_resting(now) {
             return None;
         }
-        let pause = if self.failures == 0 { 0 } else { self.pause() };
-        let rested = now >= self.asked.saturating_add(pause);
         // A fifth of its life is left for failures.
         let refresh = self.fetched.saturating_add(millis(schedule.ttl.saturating_mul(4)) / 5);
-        if rested && (self.fetched == 0 || now >= refresh) {
+        if self.fetched == 0 || millis(now) >= refresh || lack.set {
             return Some(Why::Due);
         }
-        (wanted && self.may_ask_for_kid(schedule, now)).then_some(Why::UnknownKid)
+        (lack.key && self.may_fetch_for_key(schedule, now)).then_some(Why::UnknownKey)
     }
 
-    /// The record of who goes to fetch.
+    /// The record of a worker that starts to fetch.
     #[must_use]
     pub fn leased(&self, why: Why, schedule: &Schedule, now: Duration) -> Self {
-        // The answer to a timeout comes after the timeout.
-        let lease = millis(now.saturating_add(schedule.timeout)).saturating_add(1_000);
+        let lease = lease_from(schedule, now);
         let now = millis(now);
-        let asked_for_kid = if why == Why::UnknownKid { now } else { self.asked_for_kid };
-        Self { asked: now, asked_for_kid, lease, ..*self }
+        let asked_for_key = if why == Why::UnknownKey { now } else { self.asked_for_key };
+        Self { asked: now, asked_for_key, lease, ..*self }
     }
 
-    /// The record of who came back with a set.
+    /// The record of a worker that has fetched this set.
     #[must_use]
-    pub fn fetched(&self, generation: u64, now: Duration) -> Self {
-        Self { generation, fetched: millis(now), lease: 0, failures: 0, ..*self }
+    pub fn fetched(&self, hash: SetHash, now: Duration) -> Self {
+        Self { hash, fetched: millis(now), lease: 0, failures: 0, ..*self }
     }
 
-    /// The record of who came back without.
+    /// The record of a worker whose fetch failed.
     #[must_use]
     pub fn failed(&self) -> Self {
         Self { lease: 0, failures: self.failures.saturating_add(1), ..*self }
     }
 
-    /// Whether the set may be used at `now`.
-    #[must_use]
-    pub fn is_usable(&self, schedule: &Schedule, now: Duration) -> bool {
-        self.fetched != 0 && now < self.usable_until(schedule)
-    }
-
-    /// When the set is too old.
+    /// When the set is too old to be used; zero where there is none.
     #[must_use]
     pub fn usable_until(&self, schedule: &Schedule) -> Duration {
+        if self.fetched == 0 {
+            return Duration::ZERO;
+        }
         Duration::from_millis(self.fetched).saturating_add(schedule.ttl).saturating_add(schedule.stale_for)
     }
 
-    /// What a key that is not in the set means.
+    /// Whether a fetch is under way at `now`.
     #[must_use]
-    pub fn absent(&self, schedule: &Schedule, now: Duration) -> Absent {
-        let now = millis(now);
-        match schedule.kid_interval {
-            None => Absent::Certain,
-            Some(_) if self.lease > now => Absent::Maybe,
-            Some(_) if self.may_ask_for_kid(schedule, now) => Absent::Ask,
-            Some(_) if self.failures > 0 => Absent::Maybe,
-            Some(_) => Absent::Certain,
+    pub fn is_under_way(&self, now: Duration) -> bool {
+        self.lease > millis(now)
+    }
+
+    /// Whether the last fetch failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether a fetch may find a key that is not in the set.
+    #[must_use]
+    pub fn prospect(&self, schedule: &Schedule, now: Duration) -> Prospect {
+        if schedule.key_interval.is_none() {
+            Prospect::None
+        } else if self.is_under_way(now) {
+            Prospect::UnderWay
+        } else if self.may_fetch_for_key(schedule, now) && !(self.has_failed() && self.is_resting(now)) {
+            Prospect::MayFetch
+        } else if self.has_failed() {
+            Prospect::Failed
+        } else {
+            Prospect::None
         }
     }
 
-    fn may_ask_for_kid(&self, schedule: &Schedule, now: u64) -> bool {
-        let Some(interval) = schedule.kid_interval else { return false };
-        self.asked_for_kid == 0 || now >= self.asked_for_kid.saturating_add(millis(interval))
+    fn may_fetch_for_key(&self, schedule: &Schedule, now: Duration) -> bool {
+        let Some(interval) = schedule.key_interval else { return false };
+        self.asked_for_key == 0 || millis(now) >= self.asked_for_key.saturating_add(millis(interval))
     }
 
-    /// One second, two, four, …
-    fn pause(&self) -> u64 {
-        let doublings = u32::try_from(self.failures.saturating_sub(1).min(5)).unwrap_or(5);
-        2_u64.saturating_pow(doublings).saturating_mul(1_000).min(LONGEST_PAUSE)
+    /// Whether the last fetch is too recent for another one: [`SPACING`], after failures one second, two, four, …
+    fn is_resting(&self, now: Duration) -> bool {
+        let pause = match self.failures.checked_sub(1) {
+            None => millis(SPACING),
+            Some(doublings) => {
+                let doublings = u32::try_from(doublings.min(5)).unwrap_or(5);
+                2_u64.saturating_pow(doublings).saturating_mul(1_000).min(LONGEST_PAUSE)
+            }
+        };
+        self.asked != 0 && millis(now) < self.asked.saturating_add(pause)
     }
+}
+
+/// When a lease ends that begins now.
+fn lease_from(schedule: &Schedule, now: Duration) -> u64 {
+    millis(now.saturating_add(schedule.timeout).saturating_add(DELIVERY))
 }
 
 fn millis(time: Duration) -> u64 {
@@ -170,44 +221,86 @@ mod tests {
     const SCHEDULE: Schedule = Schedule {
         ttl: Duration::from_secs(600),
         stale_for: Duration::from_secs(3_600),
-        kid_interval: Some(Duration::from_secs(30)),
+        key_interval: Some(Duration::from_secs(30)),
         timeout: Duration::from_secs(5),
     };
+    const KEY: Lack = Lack { key: true, set: false };
+    const SET: Lack = Lack { key: false, set: true };
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(100_000 + seconds)
     }
 
-    fn due(record: &Record, seconds: u64, wanted: bool) -> Option<Why> {
-        record.due(&SCHEDULE, at(seconds), wanted)
+    fn due(record: &Record, seconds: u64, lack: Lack) -> Option<Why> {
+        record.due(&SCHEDULE, at(seconds), lack)
+    }
+
+    fn leased() -> Record {
+        Record::default().leased(Why::Due, &SCHEDULE, at(0))
     }
 
     fn fetched() -> Record {
-        Record::default().leased(Why::Due, &SCHEDULE, at(0)).fetched(1, at(0))
+        leased().fetched([1; 32], at(0))
+    }
+
+    fn read(record: &Record, seconds: u64) -> Record {
+        Record::read(&record.write(), &SCHEDULE, at(seconds))
     }
 
     #[test]
-    fn what_is_written_is_read_and_anything_else_is_nothing() {
-        let record =
-            Record { generation: 1, fetched: 2, asked: 3, asked_for_kid: 4, lease: 5, failures: u64::MAX };
-        assert_eq!(Record::read(&record.write()), record);
-        for length in [0, 1, 47, 49, 96] {
-            assert_eq!(Record::read(&vec![1; length]), Record::default(), "{length}");
+    fn reads_what_it_wrote() {
+        for record in [Record::default(), leased(), fetched(), fetched().failed()] {
+            assert_eq!(read(&record, 0), record);
+            assert_eq!(read(&record, 1_000_000), record);
         }
     }
 
     #[test]
-    fn it_is_fetched_at_once_and_then_before_it_expires() {
-        assert_eq!(due(&Record::default(), 0, false), Some(Why::Due));
-        assert_eq!(due(&fetched(), 479, false), None);
-        assert_eq!(due(&fetched(), 480, false), Some(Why::Due));
+    fn bytes_of_another_length_are_a_record_of_nothing() {
+        let written = fetched().write();
+        for length in (0..200).filter(|length| *length != written.len()) {
+            let bytes: Vec<u8> = written.iter().copied().cycle().take(length).collect();
+            assert_eq!(Record::read(&bytes, &SCHEDULE, at(0)), Record::default(), "{length}");
+        }
     }
 
     #[test]
-    fn while_somebody_is_on_the_way_nobody_else_goes() {
-        let leased = Record::default().leased(Why::Due, &SCHEDULE, at(0));
-        assert_eq!(due(&leased, 5, true), None);
-        assert_eq!(due(&leased, 6, true), Some(Why::Due), "who went did not come back");
+    fn times_that_are_yet_to_come_are_those_of_now() {
+        let most = Record::read(&[0xff; 72], &SCHEDULE, at(0));
+        let now = millis(at(0));
+        let expected = Record {
+            hash: [0xff; 32],
+            fetched: now,
+            asked: now,
+            asked_for_key: now,
+            lease: now + 6_000,
+            failures: u64::MAX,
+        };
+        assert_eq!(most, expected);
+        assert_eq!(due(&most, 5, Lack::default()), None);
+        assert_eq!(due(&most, 30, SET), Some(Why::Due), "after the longest pause");
+    }
+
+    #[test]
+    fn a_set_is_fetched_at_once_and_then_before_it_expires() {
+        assert_eq!(due(&Record::default(), 0, Lack::default()), Some(Why::Due));
+        assert_eq!(due(&fetched(), 479, Lack::default()), None);
+        assert_eq!(due(&fetched(), 480, Lack::default()), Some(Why::Due));
+    }
+
+    #[test]
+    fn a_set_that_is_not_in_shared_data_is_fetched_again() {
+        assert_eq!(due(&fetched(), 0, SET), None, "not at once");
+        assert_eq!(due(&fetched(), 1, SET), Some(Why::Due));
+        assert_eq!(due(&leased(), 1, SET), None);
+        assert_eq!(due(&fetched().failed().failed(), 1, SET), None, "failures have their pause");
+    }
+
+    #[test]
+    fn while_a_fetch_is_under_way_there_is_no_other() {
+        assert!(leased().is_under_way(at(5)));
+        assert_eq!(due(&leased(), 5, KEY), None);
+        assert_eq!(due(&leased(), 6, KEY), Some(Why::Due), "its worker has died");
     }
 
     #[test]
@@ -216,39 +309,58 @@ mod tests {
         let mut now = 0;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             record = record.leased(Why::Due, &SCHEDULE, at(now)).failed();
-            assert_eq!(due(&record, now + pause - 1, false), None, "{pause}");
-            assert_eq!(due(&record, now + pause, false), Some(Why::Due), "{pause}");
+            assert_eq!(due(&record, now + pause - 1, Lack::default()), None, "{pause}");
+            assert_eq!(due(&record, now + pause, Lack::default()), Some(Why::Due), "{pause}");
             now += pause;
         }
-        assert_eq!(record.fetched(1, at(now)).pause(), 1_000, "a success forgets them");
+        assert!(!record.fetched([1; 32], at(now)).has_failed(), "a success forgets them");
+        let many = Record { failures: u64::MAX, ..record };
+        assert_eq!(due(&many.failed(), now + 30, Lack::default()), Some(Why::Due));
     }
 
     #[test]
-    fn unknown_keys_make_it_be_fetched_once_in_an_interval() {
+    fn unknown_keys_lead_to_one_fetch_in_an_interval() {
         let record = fetched();
-        assert_eq!(record.absent(&SCHEDULE, at(1)), Absent::Ask);
-        assert_eq!(due(&record, 1, true), Some(Why::UnknownKid));
-        let asking = record.leased(Why::UnknownKid, &SCHEDULE, at(1));
-        assert_eq!(asking.absent(&SCHEDULE, at(2)), Absent::Maybe);
-        let asked = asking.fetched(1, at(2));
-        assert_eq!(asked.absent(&SCHEDULE, at(2)), Absent::Certain);
-        assert_eq!(due(&asked, 30, true), None);
-        assert_eq!(due(&asked, 31, true), Some(Why::UnknownKid));
+        let prospect = |record: &Record, seconds| record.prospect(&SCHEDULE, at(seconds));
+        assert_eq!(prospect(&record, 1), Prospect::MayFetch);
+        assert_eq!(due(&record, 1, KEY), Some(Why::UnknownKey));
+        let asking = record.leased(Why::UnknownKey, &SCHEDULE, at(1));
+        assert_eq!(prospect(&asking, 2), Prospect::UnderWay);
+        let answered = asking.fetched([1; 32], at(2));
+        assert_eq!(prospect(&answered, 2), Prospect::None);
+        assert_eq!(due(&answered, 30, KEY), None);
+        assert_eq!(prospect(&answered, 31), Prospect::MayFetch);
+        assert_eq!(due(&answered, 31, KEY), Some(Why::UnknownKey));
         let failed = asking.failed();
-        assert_eq!(failed.absent(&SCHEDULE, at(2)), Absent::Maybe, "the set may be an old one");
-        assert_eq!(due(&failed, 30, true), None, "a failure is a fetch, too");
-        let never = Schedule { kid_interval: None, ..SCHEDULE };
-        assert_eq!(record.absent(&never, at(1)), Absent::Certain);
-        assert_eq!(record.due(&never, at(1), true), None);
+        assert_eq!(prospect(&failed, 2), Prospect::Failed);
+        assert_eq!(due(&failed, 30, KEY), None, "a failed fetch counts");
+        let never = Schedule { key_interval: None, ..SCHEDULE };
+        assert_eq!(record.prospect(&never, at(1)), Prospect::None);
+        assert_eq!(record.due(&never, at(1), KEY), None);
+    }
+
+    #[test]
+    fn a_set_that_was_just_fetched_is_not_fetched_again_at_once() {
+        let record = fetched();
+        let just_after = at(0) + SPACING - Duration::from_millis(1);
+        assert_eq!(record.prospect(&SCHEDULE, just_after), Prospect::MayFetch, "soon");
+        assert_eq!(record.due(&SCHEDULE, just_after, KEY), None);
+        assert_eq!(record.due(&SCHEDULE, at(0) + SPACING, KEY), Some(Why::UnknownKey));
+    }
+
+    #[test]
+    fn while_failures_rest_no_unknown_key_waits() {
+        let failing = fetched().leased(Why::Due, &SCHEDULE, at(480)).failed().failed().failed();
+        assert_eq!(failing.prospect(&SCHEDULE, at(483)), Prospect::Failed);
+        assert_eq!(failing.prospect(&SCHEDULE, at(484)), Prospect::MayFetch);
     }
 
     #[test]
     fn a_set_is_used_until_it_is_stale() {
-        assert!(!Record::default().is_usable(&SCHEDULE, at(0)));
-        assert!(fetched().is_usable(&SCHEDULE, at(4_199)));
-        assert!(!fetched().is_usable(&SCHEDULE, at(4_200)));
-        assert!(fetched().failed().is_usable(&SCHEDULE, at(4_199)));
-        let forever = Schedule { stale_for: Duration::MAX, ..SCHEDULE };
-        assert!(fetched().is_usable(&forever, at(1_000_000_000)));
+        assert_eq!(Record::default().usable_until(&SCHEDULE), Duration::ZERO);
+        assert_eq!(fetched().usable_until(&SCHEDULE), at(4_200));
+        assert_eq!(fetched().failed().usable_until(&SCHEDULE), at(4_200));
+        let endless = Schedule { stale_for: Duration::MAX, ..SCHEDULE };
+        assert_eq!(fetched().usable_until(&endless), Duration::MAX);
     }
 }

@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use plugin_kit::json::Json;
 
 use crate::crypto::host;
-use crate::json::Json;
 
 /// The algorithms there are, by the names that are compared, to the letter.
 pub const ALGORITHMS: [(&str, Algorithm); 12] = [
@@ -183,7 +183,7 @@ impl Key {
         }
         match jwk.member("key_ops") {
             None => {}
-            Some(Json::List(operations)) if operations.iter().any(|one| one.as_text() == Some("verify")) => {}
+            Some(Json::List(operations)) if operations.iter().any(|one| one.as_str() == Some("verify")) => {}
             Some(_) => return Err("verify is not among its key_ops".into()),
         }
         let mut key = match (required(jwk, "kty")?, optional(jwk, "crv")?) {
@@ -236,7 +236,7 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 fn optional<'a>(jwk: &'a Json, name: &str) -> Result<Option<&'a str>, Unfit> {
     match jwk.member(name) {
         None => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(text)),
+        Some(Json::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("{name} is not a text")),
     }
 }
@@ -252,7 +252,7 @@ fn decoded(jwk: &Json, name: &str) -> Result<Vec<u8>, Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     const POLICY: KeyPolicy = KeyPolicy { min_rsa_bits: 2048, max_rsa_bits: 8192 };
     const P256: &str = r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;

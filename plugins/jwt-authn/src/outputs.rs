@@ -1,10 +1,13 @@
 //! What the upstream is told: claims and payload as headers.
 
+use std::borrow::Cow;
+
+use plugin_kit::claims::{join, survives_trimming};
 use plugin_kit::config::{At, ConfigError};
 use plugin_kit::headers::HeaderName;
+use plugin_kit::json::Json;
 
 use crate::config::{self, ArrayFormat};
-use crate::json::Json;
 
 /// Of one header.
 const MAX_BYTES: usize = 8192;
@@ -68,7 +71,7 @@ impl Outputs {
         let mut headers = Vec::new();
         for (name, path, format) in &self.claims {
             if let Some(value) = claims.find(path).and_then(|claim| text(claim, *format))
-                && is_writable(value.as_bytes())
+                && is_writable(&value)
             {
                 headers.push((name.clone(), value.into_bytes()));
             }
@@ -84,17 +87,16 @@ impl Outputs {
     }
 }
 
-/// Whether a value is one that means the same to everyone who reads the header: nothing that cannot be seen.
-fn is_writable(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= MAX_BYTES && !value.iter().any(u8::is_ascii_control)
+/// Whether every reader of the header reads the same value: it has no control characters, and no white space at its ends,
+/// which HTTP cuts off.
+fn is_writable(value: &str) -> bool {
+    survives_trimming(value) && value.len() <= MAX_BYTES && !value.bytes().any(|byte| byte.is_ascii_control())
 }
 
 fn text(claim: &Json, format: ArrayFormat) -> Option<String> {
     match (claim, format) {
         (Json::List(items), ArrayFormat::Csv) => {
-            let items: Option<Vec<&str>> =
-                items.iter().map(|item| item.scalar().filter(|text| !text.contains(','))).collect();
-            Some(items?.join(","))
+            join(&mut items.iter().map(|item| item.scalar().map(Cow::Borrowed)))
         }
         (Json::List(_) | Json::Map(_), _) => Some(claim.to_json()),
         _ => claim.scalar().map(str::to_owned),
@@ -104,7 +106,7 @@ fn text(claim: &Json, format: ArrayFormat) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     fn written(claim: &str, format: ArrayFormat) -> Option<String> {
         let claims = json::parse(format!("{{\"c\":{claim}}}").as_bytes(), 8).unwrap();

@@ -1,13 +1,16 @@
 //! What is required where.
 
+use std::cmp::Reverse;
+
+use plugin_kit::client_ip::ClientIp;
 use plugin_kit::config::{At, ConfigError, quoted};
-use plugin_kit::matching::{Ambiguity, AmbiguousPaths, FirstMatch, Match};
+use plugin_kit::json::Json;
+use plugin_kit::matching::{Ambiguity, AmbiguousPaths, Condition, FirstMatch, Match};
 use plugin_kit::request::Request;
 
 use crate::claims::Claims;
 use crate::config::{self, Config};
 use crate::extract::Source;
-use crate::json::Json;
 use crate::outputs::compile_path;
 use crate::reject::Reject;
 
@@ -86,6 +89,14 @@ impl Rules {
             bypass_cors_preflight: config.bypass_cors_preflight,
             read_headers: config.rules.iter().any(|rule| reads_headers(&rule.matches)),
         })
+    }
+
+    /// Logs a warning for each choice that is easily a mistake.
+    pub fn warn_of_mistakes(&self, client_ip: &ClientIp) {
+        self.rules.warn_if_default_is_lenient("defaultRequire", Requirement::strictness);
+        if self.rules.conditions().any(Condition::reads_client_ip) {
+            client_ip.warn_if_forgeable();
+        }
     }
 
     /// What this request must have; `None`: nothing.
@@ -190,6 +201,11 @@ impl Requirement {
                 None => Vec::new(),
             },
         })
+    }
+
+    /// Orders requirements by the requests without a valid token that pass.
+    fn strictness(&self) -> impl PartialOrd + use<> {
+        Reverse((self.none, self.otherwise))
     }
 
     /// What satisfies each of these. Where they accept no provider in common, no token does.
@@ -297,7 +313,7 @@ fn scopes(claims: &Json) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use plugin_kit::json;
 
     fn rules(config: &str) -> Rules {
         let config = format!(

@@ -5,8 +5,56 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use plugin_kit::config::{At, ConfigError, quoted};
+use plugin_kit::config::{At, ConfigError};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+
+/// A shared secret, or a list: the current one, then those before it.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// None is an error of [`Provider::compile`](crate::verify::Provider::compile).
+    pub list: Vec<Secret>,
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Vec<Secret>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a secret or a list of them")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, secret: A) -> Result<Vec<Secret>, A::Error> {
+                Ok(vec![Secret::deserialize(MapAccessDeserializer::new(secret))?])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Secret>, A::Error> {
+                let mut secrets = Vec::new();
+                while let Some(secret) = items.next_element()? {
+                    secrets.push(secret);
+                }
+                Ok(secrets)
+            }
+        }
+
+        Ok(Self { list: deserializer.deserialize_any(OneOrMany)? })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Secrets {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secrets".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Secret>();
+        schemars::json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+}
 
 /// A shared secret.
 #[derive(Clone, Deserialize)]
@@ -45,7 +93,8 @@ pub enum Encoding {
 }
 
 impl Secret {
-    /// The bytes. No message has them in it.
+    /// The bytes. No error shows anything that was written here, not even the name of the variable: a secret may stand
+    /// there by mistake.
     ///
     /// # Errors
     /// Where there is no secret, or it is not written as it says.
@@ -53,7 +102,7 @@ impl Secret {
         match (&self.from_env, &self.value) {
             (Some(name), None) => {
                 let value = std::env::var(name)
-                    .map_err(|_| ConfigError::new(format!("there is no {} in vmConfig.env", quoted(name))));
+                    .map_err(|_| ConfigError::new("names a variable that vmConfig.env does not have"));
                 self.decode(&value.at("fromEnv")?).at("fromEnv")
             }
             (None, Some(value)) => self.decode(value).at("value"),

@@ -12,12 +12,14 @@ use crate::claims::{Claims, Times};
 use crate::compact::{Compact, Token, normalized_type};
 use crate::config;
 use crate::crypto::Crypto;
+use crate::extract::Source;
 use crate::jwks::{self, SetPolicy};
-use crate::jwks_fetch::{Absent, Schedule};
+use crate::jwks_fetch::{Schedule, SetHash};
 use crate::keys::{ALGORITHMS, Key, algorithm, shortest_secret};
 use crate::outputs::{Outputs, claim_path};
 use crate::pem;
 use crate::reject::Reject;
+use crate::secret::Secret;
 
 /// How many keys are tried for a token that does not name one.
 const MAX_TRIES: usize = 10;
@@ -25,8 +27,8 @@ const MAX_TRIES: usize = 10;
 /// The keys of a provider at one time.
 #[derive(Clone, Debug)]
 pub struct KeySet {
-    /// Another number for other keys.
-    pub generation: u64,
+    /// The identity of the set; zeros for keys of the configuration.
+    pub hash: SetHash,
     /// At least one.
     pub keys: Rc<[Key]>,
     /// On the monotonic clock.
@@ -59,6 +61,8 @@ pub struct Provider {
     pub keys: Keys,
     /// The HTTP status while it has none.
     pub unavailable_status: u16,
+    /// Whether a token may be a query parameter.
+    takes_from_query: bool,
     /// What the upstream gets.
     pub outputs: Outputs,
     /// Whether it also gets the token.
@@ -84,10 +88,7 @@ impl Provider {
             (Some(_), Some(_)) => return Err(ConfigError::new("issuer and issuers exclude each other")),
             (Some(issuer), None) => vec![issuer.clone()],
             (None, Some(issuers)) => not_empty(issuers).at("issuers")?.to_vec(),
-            (None, None) => {
-                warn!("provider {} takes tokens of any issuer that its keys verify", provider.name);
-                Vec::new()
-            }
+            (None, None) => Vec::new(),
         };
         if let Some(index) = issuers.iter().position(String::is_empty) {
             let field = if provider.issuer.is_some() { "issuer" } else { "issuers" };
@@ -121,9 +122,29 @@ impl Provider {
             },
             keys,
             unavailable_status: provider.on_jwks_unavailable,
+            takes_from_query: Source::compile(provider)?.iter().any(|source| source.param().is_some()),
             outputs: Outputs::compile(provider)?,
             forward_token: provider.forward_original_token,
         })
+    }
+
+    /// Logs a warning for each choice that is easily a mistake.
+    pub fn warn_of_mistakes(&self) {
+        let Self { name, issuers, audiences, takes_from_query, .. } = self;
+        if issuers.is_empty() {
+            warn!("provider {name}: without issuer, tokens of any issuer that the keys verify are accepted");
+        }
+        if audiences.is_none() {
+            warn!(
+                "provider {name}: without audiences, tokens that were issued for other services are accepted"
+            );
+        }
+        if *takes_from_query {
+            warn!(
+                "provider {name}: tokens in the query are accepted, where logs and Referer headers show them; \
+                 fromHeaders alone avoids that"
+            );
+        }
     }
 
     /// Whether a token says that it is of this provider.
@@ -132,26 +153,43 @@ impl Provider {
         self.issuers.is_empty() || claims.issuer.as_ref().is_some_and(|issuer| self.issuers.contains(issuer))
     }
 
-    /// The keys at `now`, on the monotonic clock.
+    /// The keys at `now`, on the monotonic clock; none that are fetched while that clock fails.
     #[must_use]
-    pub fn keys(&self, now: Duration) -> Option<Rc<KeySet>> {
+    pub fn keys(&self, now: Option<Duration>) -> Option<Rc<KeySet>> {
         match &self.keys {
             Keys::Fixed(keys) => Some(Rc::clone(keys)),
-            Keys::Fetched(remote) => remote.keys(now),
+            Keys::Fetched(remote) => remote.keys(now?),
         }
+    }
+
+    /// The key set that is fetched.
+    #[must_use]
+    pub const fn remote(&self) -> Option<&Rc<Remote>> {
+        match &self.keys {
+            Keys::Fixed(_) => None,
+            Keys::Fetched(remote) => Some(remote),
+        }
+    }
+
+    /// The algorithm of a token, where it is allowed.
+    ///
+    /// # Errors
+    /// [`Reject::Alg`].
+    pub fn algorithm(&self, token: &Token) -> Result<Algorithm, Reject> {
+        let allowed = |algorithm: &Algorithm| self.algorithms.contains(algorithm);
+        algorithm(&token.header.alg).filter(allowed).ok_or(Reject::Alg)
     }
 
     /// Everything but times and signature; it costs nothing, so it comes first.
     ///
     /// # Errors
     /// Why the token is not taken.
-    pub fn check(&self, token: &Token) -> Result<Algorithm, Reject> {
+    pub fn check(&self, token: &Token) -> Result<(), Reject> {
         let claims = &token.claims;
         if !self.issues(claims) {
             return Err(Reject::Issuer);
         }
-        let algorithm = algorithm(&token.header.alg).filter(|algorithm| self.algorithms.contains(algorithm));
-        let algorithm = algorithm.ok_or(Reject::Alg)?;
+        self.algorithm(token)?;
         if let Some(types) = &self.token_types
             && !types.contains(&token.header.token_type())
         {
@@ -165,32 +203,7 @@ impl Provider {
         if !self.required_claims.iter().all(|path| claims.all.find(path).is_some()) {
             return Err(Reject::RequiredClaim);
         }
-        Ok(algorithm)
-    }
-
-    /// Whether one of the keys has signed the token. `now` is on the monotonic clock.
-    ///
-    /// # Errors
-    /// [`Reject::UnknownKid`], [`Reject::Alg`], [`Reject::Signature`], [`Reject::JwksUnavailable`].
-    pub fn check_signature(
-        &self,
-        kid: Option<&str>,
-        token: &Compact<'_>,
-        algorithm: Algorithm,
-        keys: &KeySet,
-        crypto: &Crypto,
-        now: Duration,
-    ) -> Result<(), Reject> {
-        match verify_with(&keys.keys, kid, token, algorithm, crypto) {
-            Err(Reject::UnknownKid) => {}
-            decided => return decided,
-        }
-        let Keys::Fetched(remote) = &self.keys else { return Err(Reject::UnknownKid) };
-        match remote.unknown_kid(keys.generation, now) {
-            Ok(newer) => verify_with(&newer.keys, kid, token, algorithm, crypto),
-            Err(Absent::Certain) => Err(Reject::UnknownKid),
-            Err(Absent::Maybe | Absent::Ask) => Err(Reject::JwksUnavailable),
-        }
+        Ok(())
     }
 }
 
@@ -270,7 +283,7 @@ fn compile_keys(
         let schedule = Schedule {
             ttl: cache.ttl.0,
             stale_for: cache.stale_for.0,
-            kid_interval: cache.refetch_on_unknown_kid.then_some(cache.min_refetch_interval.0),
+            key_interval: cache.refetch_on_unknown_kid.then_some(cache.min_refetch_interval.0),
             timeout: provider.timeout.0,
         };
         return Ok((
@@ -285,8 +298,8 @@ fn compile_keys(
         set.keys
     } else if let Some(text) = &provider.public_key_pem {
         pem::read(text, &key_policy).map_err(ConfigError::new).at("publicKeyPem")?
-    } else if let Some(secret) = &provider.secret {
-        vec![Key::secret(&secret.read().at("secret")?).map_err(ConfigError::new).at("secret")?]
+    } else if let Some(secrets) = &provider.secret {
+        compile_secrets(&secrets.list).at("secret")?
     } else {
         Vec::new()
     };
@@ -306,8 +319,25 @@ fn compile_keys(
     }
     Ok((
         algorithms,
-        Keys::Fixed(Rc::new(KeySet { generation: 0, keys: keys.into(), usable_until: Duration::MAX })),
+        Keys::Fixed(Rc::new(KeySet {
+            hash: SetHash::default(),
+            keys: keys.into(),
+            usable_until: Duration::MAX,
+        })),
     ))
+}
+
+/// Keys without a name, so each of them is tried.
+fn compile_secrets(secrets: &[Secret]) -> Result<Vec<Key>, ConfigError> {
+    let compile = |secret: &Secret| Key::secret(&secret.read()?).map_err(ConfigError::new);
+    match secrets {
+        [] => Err(ConfigError::new("is empty; give at least one secret")),
+        [secret] => Ok(vec![compile(secret)?]),
+        _ if secrets.len() > MAX_TRIES => {
+            Err(ConfigError::new(format!("must have at most {MAX_TRIES} secrets, got {}", secrets.len())))
+        }
+        _ => secrets.iter().enumerate().map(|(index, secret)| compile(secret).at_index(index)).collect(),
+    }
 }
 
 fn name_of(algorithm: Algorithm) -> &'static str {

@@ -246,8 +246,9 @@ fn a_dry_run_says_what_it_would_do() {
     let mut config = config(json!({}));
     config["mode"] = json!("dryRun");
     let envoy = Envoy::start::<JwtAuthn>(config);
+    let configured = envoy.log_lines().len();
     drop(envoy.request(Request::get("/a?access_token=x")));
-    assert_eq!(envoy.log_lines(), ["dryRun denied reason=malformed provider=- path=/a"]);
+    assert_eq!(envoy.log_lines()[configured..], ["dryRun denied reason=malformed provider=- path=/a"]);
 }
 
 #[test]
@@ -283,4 +284,28 @@ fn a_bad_configuration_leaves_the_old_one_serving() {
     assert!(
         envoy.exchange(bearer(&token), Response::new(200)).upstream.unwrap().header("x-user-id").is_some()
     );
+}
+
+#[test]
+fn the_current_secret_and_those_before_it_verify_tokens() {
+    const SECRETS: [&str; 3] = [
+        "the current secret of 32 bytes, ok",
+        "the secret before, of 32 bytes too",
+        "a secret that has been removed, 32",
+    ];
+    let config = json!({"providers": [{
+        "name": "p", "issuer": "i", "algorithms": ["HS256"], "requireExpiration": false,
+        "secret": [{"value": SECRETS[0]}, {"value": signer::encode(SECRETS[1]), "encoding": "base64url"}]}]});
+    let envoy = Envoy::start::<JwtAuthn>(config);
+    let token = |secret: &str| {
+        let signed = format!(
+            "{}.{}",
+            signer::encode(r#"{"alg":"HS256","kid":"k"}"#),
+            signer::encode(r#"{"iss":"i"}"#)
+        );
+        format!("{signed}.{}", signer::encode(signer::hmac_sha256(secret.as_bytes(), signed.as_bytes())))
+    };
+    let statuses =
+        SECRETS.map(|secret| envoy.request(bearer(&token(secret))).local_reply().map(|reply| reply.status));
+    assert_eq!(statuses, [None, None, Some(401)]);
 }

@@ -87,7 +87,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#", "algorithms": ["HS256"], "secret": {"fromEnv": "JWT_NOT_THERE"}}]}"#,
-        "providers[0].secret.fromEnv: there is no \"JWT_NOT_THERE\" in vmConfig.env",
+        "providers[0].secret.fromEnv: names a variable that vmConfig.env does not have",
     ),
     (
         r#", "algorithms": ["HS256"], "secret": {}}]}"#,
@@ -95,7 +95,19 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         r#", "algorithms": ["HS256"], "secret": {"value": "a", "encoding": "base32"}}]}"#,
-        "providers[0].secret.encoding: unknown variant `base32`, expected one of `utf8`, `base64`, `base64url`, `hex`",
+        "providers[0].secret: is invalid; what it contains is secret and not shown",
+    ),
+    (
+        r#", "algorithms": ["HS256"], "secret": []}]}"#,
+        "providers[0].secret: is empty; give at least one secret",
+    ),
+    (
+        r#", "algorithms": ["HS256"], "secret": [{"value": "0123456789abcdef0123456789abcdef"}, {"value": "short"}]}]}"#,
+        "providers[0].secret[1]: a secret of 5 bytes; HS256 needs 32",
+    ),
+    (
+        r#", "algorithms": ["HS256"], "secret": [{"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}, {"value": "a"}]}]}"#,
+        "providers[0].secret: must have at most 10 secrets, got 11",
     ),
     (
         r#", "jwksUri": "issuer.example.com"}]}"#,
@@ -224,5 +236,42 @@ fn without_providers_there_is_nothing_to_do() {
         ("[]", "expected struct Config, not a sequence"),
     ] {
         assert_eq!(refused(config), [format!("invalid configuration: {line}")], "{config}");
+    }
+}
+
+#[test]
+fn no_error_shows_anything_of_a_secret() {
+    const SECRET: &str = "SuperSecret-0123456789abcdef0123456789abcdef";
+    for wrong in [
+        r#""SECRET""#,
+        r#"["SECRET"]"#,
+        r#"[["SECRET"]]"#,
+        r#"{"SECRET": 1}"#,
+        r#"{"value": ["SECRET"]}"#,
+        r#"{"value": {"SECRET": "SECRET"}}"#,
+        r#"{"value": "SECRET", "encoding": "SECRET"}"#,
+        r#"{"value": "SECRET", "encoding": "base64"}"#,
+        r#"{"value": "SECRET", "encoding": "hex"}"#,
+        r#"{"value": "SECRET", "fromEnv": "SECRET"}"#,
+        r#"{"value": "SECRET", "fromEnv": null}"#,
+        r#"{"fromEnv": "SECRET"}"#,
+        r#"{"value": "SECRET", "value": "SECRET"}"#,
+        r#"[{"value": "SECRET"}, "SECRET"]"#,
+        r#"[{"value": "SECRET"}, {"value": "SECRET", "encoding": "base64"}]"#,
+        r#"{"secret": {"value": "SECRET"}}"#,
+        "17",
+        "true",
+    ] {
+        let config = format!(
+            r#"{{"providers": [{{"name": "p", "issuer": "i", "algorithms": ["HS256"], "secret": {}}}]}}"#,
+            wrong.replace("SECRET", SECRET)
+        );
+        let lines = Envoy::refused::<JwtAuthn>(&config);
+        let line = lines.iter().find(|line| line.starts_with("invalid configuration: ")).unwrap();
+        assert!(line.contains("providers[0].secret"), "{wrong}: {line}");
+        assert!(
+            !lines.iter().any(|line| line.contains("SuperSecret") || line.contains("17")),
+            "{wrong}: {lines:?}"
+        );
     }
 }

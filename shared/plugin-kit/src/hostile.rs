@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::cidr::Cidr;
+use crate::claims;
 use crate::client_ip::{ClientIp, ClientIpSource};
 use crate::config::{self, Node, Seconds};
 use crate::cookies::cookies;
@@ -136,20 +137,22 @@ pub fn configuration(bytes: &[u8]) -> bool {
         && durations.map_or_else(on_one_line, |_| true)
 }
 
-/// A protobuf message of one field: the length that was written is the one that is read.
+/// A protobuf message of one field: it reads as it was written, and any bytes end.
 #[must_use]
 pub fn field(bytes: &[u8]) -> bool {
     let mut message = Vec::new();
     protobuf::field(&mut message, 1, bytes);
-    let Some((&0x0a, mut rest)) = message.split_first() else { return false };
-    let (mut length, mut shift) = (0_u64, 0_u32);
-    while let Some((&byte, tail)) = rest.split_first() {
-        length |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-        shift = shift.saturating_add(7);
-        rest = tail;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    rest == bytes && usize::try_from(length) == Ok(bytes.len())
+    protobuf::fields(bytes).count() <= bytes.len()
+        && protobuf::fields(&message).eq([(1, protobuf::Value::Bytes(bytes))])
+}
+
+/// A token's payload, as jwt-authn and as Envoy's own filter leave it: a claim is UTF-8.
+#[must_use]
+pub fn claim(bytes: &[u8]) -> bool {
+    ["sub", "roles"].into_iter().all(|name| {
+        [claims::PAYLOAD, "metadata"].into_iter().all(|property| {
+            let request = Request::detached(&[]).with_property(property, bytes);
+            claims::get(&request, &[name.to_owned()]).is_none_or(|claim| String::from_utf8(claim).is_ok())
+        })
+    })
 }

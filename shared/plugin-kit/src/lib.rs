@@ -16,6 +16,7 @@ pub mod headers;
 pub mod hostcalls;
 #[doc(hidden)]
 pub mod hostile;
+pub mod json;
 pub mod matching;
 pub mod metrics;
 pub mod pairs;

@@ -2,7 +2,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use plugin_kit::hostile::{
-    addresses, configuration, cookie_line, escapes, field, parameters, path_template, pattern, template,
+    addresses, claim, configuration, cookie_line, escapes, field, parameters, path_template, pattern,
+    template,
 };
 // It defines the hostcalls.
 use plugin_testkit as _;
@@ -12,8 +13,9 @@ use proptest::prelude::*;
 type Target = fn(&[u8]) -> bool;
 
 /// The fuzz targets; each has its corpus.
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("addresses", addresses),
+    ("claim", claim),
     ("configuration", configuration),
     ("cookie_line", cookie_line),
     ("escapes", escapes),

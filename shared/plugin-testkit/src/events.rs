@@ -7,9 +7,22 @@ use crate::host::{Answering, Call, HeaderMap, Kind};
 use crate::message::Response;
 use crate::worker::Worker;
 
+/// What time brings; at the same time ticks come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// Of a root context.
+    Tick(u32),
+    /// Of a call.
+    Timeout(u32),
+}
+
 impl Worker {
     pub(crate) fn tick(&self) {
         let root = self.host().root;
+        self.tick_root(root);
+    }
+
+    fn tick_root(&self, root: u32) {
         assert!(self.exports("on_tick"), "the plugin has no on_tick");
         self.within(root, || exports::proxy_on_tick(root));
         self.settle();
@@ -19,31 +32,30 @@ impl Worker {
     pub(crate) fn advance(&self, by: Duration) {
         let until = self.host().clock.monotonic + by;
         loop {
-            let (due, token) = {
+            let (due, event) = {
                 let host = self.host();
-                let tick = host.roots.get(&host.root).and_then(|root| root.tick);
-                let tick = tick.map(|(_, due)| (due, None));
+                // The root of an earlier configuration ticks as long as one of its streams is open.
+                let ticks =
+                    host.roots.iter().filter_map(|(root, state)| Some((state.tick?.1, Event::Tick(*root))));
                 let pending = host.callouts.pending.values();
-                let timeouts = pending.filter_map(|call| Some((call.deadline?, Some(call.token))));
-                match timeouts.chain(tick).min() {
+                let timeouts = pending.filter_map(|call| Some((call.deadline?, Event::Timeout(call.token))));
+                match timeouts.chain(ticks).min() {
                     Some(next) if next.0 <= until => next,
                     _ => break,
                 }
             };
             let now = self.host().clock.monotonic;
             self.host().clock.advance(due.saturating_sub(now));
-            match token {
-                Some(token) => self.time_out(token),
-                None => {
+            match event {
+                Event::Timeout(token) => self.time_out(token),
+                Event::Tick(root) => {
+                    if let Some((period, due)) =
+                        self.host().roots.get_mut(&root).and_then(|root| root.tick.as_mut())
                     {
-                        let mut host = self.host();
-                        let root = host.root;
-                        if let Some((period, due)) = host.roots.get_mut(&root).and_then(|r| r.tick.as_mut()) {
-                            *due += *period;
-                        }
+                        *due += *period;
                     }
                     if self.exports("on_tick") {
-                        self.tick();
+                        self.tick_root(root);
                     }
                 }
             }

@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
     use crate::compact::{Header, split};
-    use crate::json;
     use crate::keys::{KeyPolicy, algorithm};
+    use plugin_kit::json;
 
     const POLICY: KeyPolicy = KeyPolicy { min_rsa_bits: 2048, max_rsa_bits: 8192 };
 

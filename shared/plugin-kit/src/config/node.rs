@@ -38,17 +38,6 @@ impl Node {
         serde_json::from_slice(raw).map_err(|invalid| ConfigError::new(format!("not JSON: {invalid}")))
     }
 
-    /// The member of nested objects that a path leads to.
-    #[must_use]
-    pub fn find<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
-        path.iter().try_fold(self, |node, step| match node {
-            Self::Map(members) => {
-                members.iter().find(|(name, _)| name == step.as_ref()).map(|(_, member)| member)
-            }
-            _ => None,
-        })
-    }
-
     #[allow(clippy::cast_possible_truncation)]
     fn number(number: f64) -> Self {
         /// Beyond this a double no longer names one integer.

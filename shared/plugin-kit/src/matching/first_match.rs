@@ -2,6 +2,8 @@
 
 use std::iter;
 
+use log::warn;
+
 use crate::matching::ambiguity::{self, Ambiguity};
 use crate::matching::{Condition, toggle_trailing_slash};
 use crate::request::Request;
@@ -73,6 +75,24 @@ impl<R> FirstMatch<R> {
             }
         }
         Ok(self.requirement(found))
+    }
+
+    /// The first rule that asks for more than the default does.
+    #[must_use]
+    pub fn stricter_than_default<S: PartialOrd>(&self, strictness: impl Fn(&R) -> S) -> Option<usize> {
+        let default = strictness(&self.default);
+        self.rules.iter().position(|(_, requirement)| strictness(requirement) > default)
+    }
+
+    /// Logs a warning where a rule asks for more than the default, which is `field` of the configuration. The default
+    /// applies to paths that nobody thought of.
+    pub fn warn_if_default_is_lenient<S: PartialOrd>(&self, field: &str, strictness: impl Fn(&R) -> S) {
+        if let Some(rule) = self.stricter_than_default(strictness) {
+            warn!(
+                "{field}: asks for less than rules[{rule}], so a path that no rule matches passes with less; ask for the \
+                 most by default, and open paths by rules"
+            );
+        }
     }
 
     /// What the rules require, in order, and last the default.
@@ -159,6 +179,17 @@ mod tests {
         let rules = rules(&[r#"{"headers": [{"name": "x-a", "present": true}]}"#]);
         assert_eq!(find(&rules, "GET", "u@h", "/a%2Fb;v=1"), Ok(99));
         assert_eq!(find(&rules, "get", "h", "/"), Err(Ambiguity::Method));
+    }
+
+    #[test]
+    fn a_default_that_asks_for_less_than_a_rule_is_noticed() {
+        let rule = |place| (Match::default().compile().unwrap(), place);
+        for (places, default, expected) in
+            [(&[0, 2, 3][..], 1, Some(1)), (&[0, 1], 1, None), (&[], 0, None), (&[1], 0, Some(0))]
+        {
+            let rules = FirstMatch::new(places.iter().copied().map(rule).collect(), default);
+            assert_eq!(rules.stricter_than_default(|place| *place), expected, "{places:?} {default}");
+        }
     }
 
     #[test]

@@ -145,8 +145,8 @@ const PROPERTIES: &[&[&str]] = &[
     &["response", "total_size"],
     &["response", "grpc_status"],
     &["xds", "node", "metadata", "LABELS", "version"],
-    &["wasm", "jwt_authn", "payload"],
-    &["metadata", "filter_metadata", "envoy.filters.http.jwt_authn"],
+    &["jwt_authn.payload"],
+    &["metadata"],
 ];
 
 pub(super) fn bytes() -> impl Strategy<Value = Vec<u8>> {

@@ -1,55 +1,51 @@
-//! JSON as strictly as a token needs it: a member twice is an error at any depth, and numbers keep their text.
+//! A strict JSON reader: a repeated member is an error at any depth, and numbers keep their text.
 //!
-//! Parsers that keep the last of two members and parsers that keep the first read two tokens where there is one; a
-//! number that went through a double comes out as another one.
+//! Of two members with one name, some readers keep the first and some the last, so one document has two meanings. A number
+//! that passes through a double is another number afterwards.
 
-/// A JSON value; of an object, the members in order.
+/// A JSON value; the members of an object are in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Json {
-    /// `null`.
     Null,
-    /// `true` or `false`.
     Bool(bool),
-    /// As it was written.
+    /// As written.
     Number(String),
-    /// A string, decoded.
-    Text(String),
-    /// An array.
+    /// Decoded.
+    String(String),
     List(Vec<Json>),
-    /// An object.
     Map(Vec<(String, Json)>),
 }
 
-/// Why a text is not taken.
+/// Why a document is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Not JSON.
+    /// It is not JSON.
     Syntax,
-    /// A member twice.
+    /// An object has two members of one name.
     Duplicate,
-    /// Nested too deep.
+    /// It nests too deep.
     Depth,
-    /// More than [`MAX_MEMBERS`] in one object.
+    /// An object has more than [`MAX_MEMBERS`].
     Members,
 }
 
-/// Of one object.
+/// How many members an object may have.
 pub const MAX_MEMBERS: usize = 512;
 
-/// Reads a text that is one value, nested at most `max_depth` deep.
+/// Reads a document that nests at most `max_depth` deep.
 ///
 /// # Errors
 /// The first [`Flaw`].
 pub fn parse(text: &[u8], max_depth: usize) -> Result<Json, Flaw> {
-    let mut parser = Parser { rest: std::str::from_utf8(text).map_err(|_| Flaw::Syntax)? };
-    parser.white_space()?;
-    let value = parser.value(max_depth)?;
-    parser.white_space()?;
-    if parser.rest.is_empty() { Ok(value) } else { Err(Flaw::Syntax) }
+    let mut parser = Parser { text: std::str::from_utf8(text).map_err(|_| Flaw::Syntax)?, at: 0 };
+    let mut value = Json::Null;
+    parser.value(max_depth, &mut value)?;
+    if parser.at == text.len() { Ok(value) } else { Err(Flaw::Syntax) }
 }
 
 impl Json {
-    /// The member of an object.
+    /// The member of an object; `None` for other values too.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
@@ -64,27 +60,27 @@ impl Json {
         path.iter().try_fold(self, |value, step| value.member(step))
     }
 
-    /// A string.
+    /// The content of a string.
     #[must_use]
-    pub fn as_text(&self) -> Option<&str> {
+    pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::String(text) => Some(text),
             _ => None,
         }
     }
 
-    /// What is not a list and not an object, as text; `null` is nothing.
+    /// The text of a string, a number or a boolean.
     #[must_use]
     pub fn scalar(&self) -> Option<&str> {
         match self {
-            Self::Text(text) | Self::Number(text) => Some(text),
+            Self::String(text) | Self::Number(text) => Some(text),
             Self::Bool(true) => Some("true"),
             Self::Bool(false) => Some("false"),
             Self::Null | Self::List(_) | Self::Map(_) => None,
         }
     }
 
-    /// JSON again, without white space.
+    /// The value as JSON without white space.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut text = String::new();
@@ -98,7 +94,7 @@ impl Json {
             Self::Bool(true) => text.push_str("true"),
             Self::Bool(false) => text.push_str("false"),
             Self::Number(number) => text.push_str(number),
-            Self::Text(value) => write_text(value, text),
+            Self::String(value) => write_string(value, text),
             Self::List(items) => {
                 text.push('[');
                 for (index, item) in items.iter().enumerate() {
@@ -115,7 +111,7 @@ impl Json {
                     if index > 0 {
                         text.push(',');
                     }
-                    write_text(name, text);
+                    write_string(name, text);
                     text.push(':');
                     value.write(text);
                 }
@@ -126,7 +122,7 @@ impl Json {
 }
 
 /// Appends a JSON string.
-pub fn write_text(value: &str, text: &mut String) {
+pub fn write_string(value: &str, text: &mut String) {
     text.push('"');
     for character in value.chars() {
         match character {
@@ -144,120 +140,137 @@ pub fn write_text(value: &str, text: &mut String) {
     text.push('"');
 }
 
+/// Values are read into their place, which is less code than to move them out of a `Result` at every step.
 struct Parser<'a> {
-    rest: &'a str,
+    text: &'a str,
+    at: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn next(&self) -> Option<u8> {
-        self.rest.as_bytes().first().copied()
+    /// The next byte; NUL, which no token has, at the end.
+    fn next(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or_default()
     }
 
-    /// The next bytes, which must end where a character does.
-    fn advance(&mut self, bytes: usize) -> Result<&'a str, Flaw> {
-        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Flaw::Syntax)?;
-        self.rest = rest;
-        Ok(taken)
+    fn take(&mut self) -> u8 {
+        let next = self.next();
+        self.skip();
+        next
     }
 
-    fn advance_while(&mut self, is_wanted: fn(u8) -> bool) -> Result<&'a str, Flaw> {
-        let unwanted = self.rest.bytes().position(|byte| !is_wanted(byte));
-        self.advance(unwanted.unwrap_or(self.rest.len()))
-    }
-
-    fn white_space(&mut self) -> Result<(), Flaw> {
-        self.advance_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).map(drop)
-    }
-
-    fn take(&mut self) -> Result<u8, Flaw> {
-        let next = self.next().ok_or(Flaw::Syntax)?;
-        self.advance(1)?;
-        Ok(next)
+    fn skip(&mut self) {
+        self.at = self.at.saturating_add(1).min(self.text.len());
     }
 
     fn is_next(&mut self, wanted: u8) -> bool {
-        self.next() == Some(wanted) && self.advance(1).is_ok()
+        let is_next = self.next() == wanted;
+        if is_next {
+            self.skip();
+        }
+        is_next
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json, Flaw> {
+    fn expect(&mut self, wanted: u8) -> Result<(), Flaw> {
+        if self.is_next(wanted) { Ok(()) } else { Err(Flaw::Syntax) }
+    }
+
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn white_space(&mut self) {
+        while matches!(self.next(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.skip();
+        }
+    }
+
+    /// Reads a value with the white space around it.
+    fn value(&mut self, depth: usize, value: &mut Json) -> Result<(), Flaw> {
+        self.white_space();
         match self.next() {
-            Some(b'{') => self.map(depth.checked_sub(1).ok_or(Flaw::Depth)?),
-            Some(b'[') => self.list(depth.checked_sub(1).ok_or(Flaw::Depth)?),
-            Some(b'"') => self.text().map(Json::Text),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
-            Some(b't') => self.word("true", Json::Bool(true)),
-            Some(b'f') => self.word("false", Json::Bool(false)),
-            Some(b'n') => self.word("null", Json::Null),
+            b'{' => {
+                let mut members = Vec::new();
+                let read = self.members(depth.checked_sub(1).ok_or(Flaw::Depth)?, &mut members);
+                *value = Json::Map(members);
+                read?;
+            }
+            b'[' => {
+                let mut items = Vec::new();
+                let read = self.items(depth.checked_sub(1).ok_or(Flaw::Depth)?, &mut items);
+                *value = Json::List(items);
+                read?;
+            }
+            b'"' => {
+                let mut text = String::new();
+                let read = self.string(&mut text);
+                *value = Json::String(text);
+                read?;
+            }
+            b'-' | b'0'..=b'9' => *value = Json::Number(self.number()?.to_owned()),
+            _ => *value = self.word()?,
+        }
+        self.white_space();
+        Ok(())
+    }
+
+    fn word(&mut self) -> Result<Json, Flaw> {
+        let start = self.at;
+        while self.next().is_ascii_lowercase() {
+            self.skip();
+        }
+        match self.since(start) {
+            "null" => Ok(Json::Null),
+            "true" => Ok(Json::Bool(true)),
+            "false" => Ok(Json::Bool(false)),
             _ => Err(Flaw::Syntax),
         }
     }
 
-    fn word(&mut self, word: &str, value: Json) -> Result<Json, Flaw> {
-        self.rest = self.rest.strip_prefix(word).ok_or(Flaw::Syntax)?;
-        Ok(value)
-    }
-
-    fn map(&mut self, depth: usize) -> Result<Json, Flaw> {
-        self.take()?;
-        let mut members: Vec<(String, Json)> = Vec::new();
-        self.white_space()?;
+    fn members(&mut self, depth: usize, members: &mut Vec<(String, Json)>) -> Result<(), Flaw> {
+        self.skip();
+        self.white_space();
         if self.is_next(b'}') {
-            return Ok(Json::Map(members));
+            return Ok(());
         }
         loop {
-            self.white_space()?;
-            if self.next() != Some(b'"') {
-                return Err(Flaw::Syntax);
-            }
-            let name = self.text()?;
-            self.white_space()?;
-            if self.take()? != b':' {
-                return Err(Flaw::Syntax);
-            }
-            self.white_space()?;
-            let value = self.value(depth)?;
+            self.white_space();
+            let mut name = String::new();
+            self.string(&mut name)?;
             if members.len() >= MAX_MEMBERS {
                 return Err(Flaw::Members);
             }
             if members.iter().any(|(seen, _)| *seen == name) {
                 return Err(Flaw::Duplicate);
             }
-            members.push((name, value));
-            self.white_space()?;
-            match self.take()? {
-                b',' => {}
-                b'}' => return Ok(Json::Map(members)),
-                _ => return Err(Flaw::Syntax),
+            self.white_space();
+            self.expect(b':')?;
+            members.push((name, Json::Null));
+            let Some((_, value)) = members.last_mut() else { return Err(Flaw::Syntax) };
+            self.value(depth, value)?;
+            if !self.is_next(b',') {
+                return self.expect(b'}');
             }
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Json, Flaw> {
-        self.take()?;
-        let mut items = Vec::new();
-        self.white_space()?;
+    fn items(&mut self, depth: usize, items: &mut Vec<Json>) -> Result<(), Flaw> {
+        self.skip();
+        self.white_space();
         if self.is_next(b']') {
-            return Ok(Json::List(items));
+            return Ok(());
         }
         loop {
-            self.white_space()?;
-            items.push(self.value(depth)?);
-            self.white_space()?;
-            match self.take()? {
-                b',' => {}
-                b']' => return Ok(Json::List(items)),
-                _ => return Err(Flaw::Syntax),
+            items.push(Json::Null);
+            let Some(value) = items.last_mut() else { return Err(Flaw::Syntax) };
+            self.value(depth, value)?;
+            if !self.is_next(b',') {
+                return self.expect(b']');
             }
         }
     }
 
-    /// What `before` had and the parser no longer has.
-    fn since(&self, before: &'a str) -> &'a str {
-        before.get(..before.len().saturating_sub(self.rest.len())).unwrap_or_default()
-    }
-
-    fn number(&mut self) -> Result<String, Flaw> {
-        let before = self.rest;
+    fn number(&mut self) -> Result<&'a str, Flaw> {
+        let start = self.at;
         self.is_next(b'-');
         if !self.is_next(b'0') {
             self.digits()?;
@@ -269,72 +282,73 @@ impl<'a> Parser<'a> {
             let _ = self.is_next(b'+') || self.is_next(b'-');
             self.digits()?;
         }
-        Ok(self.since(before).to_owned())
+        Ok(self.since(start))
     }
 
     fn digits(&mut self) -> Result<(), Flaw> {
-        if !self.take()?.is_ascii_digit() {
-            return Err(Flaw::Syntax);
+        let start = self.at;
+        while self.next().is_ascii_digit() {
+            self.skip();
         }
-        self.advance_while(|byte| byte.is_ascii_digit()).map(drop)
+        if self.at == start { Err(Flaw::Syntax) } else { Ok(()) }
     }
 
-    fn text(&mut self) -> Result<String, Flaw> {
-        self.take()?;
-        let mut text = self.plain_text()?.to_owned();
+    fn string(&mut self, text: &mut String) -> Result<(), Flaw> {
+        self.expect(b'"')?;
         loop {
-            match self.take()? {
-                b'"' => return Ok(text),
-                b'\\' => text.push(self.escape()?),
+            let start = self.at;
+            while !matches!(self.next(), b'"' | b'\\' | 0..=0x1f) {
+                self.skip();
+            }
+            text.push_str(self.since(start));
+            match self.take() {
+                b'"' => return Ok(()),
+                b'\\' => text.push_str(self.escape()?.encode_utf8(&mut [0; 4])),
                 _ => return Err(Flaw::Syntax),
             }
-            text.push_str(self.plain_text()?);
         }
-    }
-
-    fn plain_text(&mut self) -> Result<&'a str, Flaw> {
-        self.advance_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
     }
 
     fn escape(&mut self) -> Result<char, Flaw> {
-        Ok(match self.take()? {
-            b'"' => '"',
-            b'\\' => '\\',
-            b'/' => '/',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let high = self.hex4()?;
-                if !(0xd800..0xdc00).contains(&high) {
-                    return char::from_u32(high).ok_or(Flaw::Syntax);
-                }
-                self.rest = self.rest.strip_prefix("\\u").ok_or(Flaw::Syntax)?;
-                let low = self.hex4()?;
-                if !(0xdc00..0xe000).contains(&low) {
-                    return Err(Flaw::Syntax);
-                }
-                let units = [narrow(high), narrow(low)];
-                return char::decode_utf16(units).next().and_then(Result::ok).ok_or(Flaw::Syntax);
+        const SHORT: [(u8, char); 8] = [
+            (b'"', '"'),
+            (b'\\', '\\'),
+            (b'/', '/'),
+            (b'b', '\u{8}'),
+            (b'f', '\u{c}'),
+            (b'n', '\n'),
+            (b'r', '\r'),
+            (b't', '\t'),
+        ];
+        let letter = self.take();
+        if letter == b'u' {
+            return self.unicode();
+        }
+        SHORT.iter().find(|(short, _)| *short == letter).map(|(_, escaped)| *escaped).ok_or(Flaw::Syntax)
+    }
+
+    fn unicode(&mut self) -> Result<char, Flaw> {
+        let mut code = self.hex4()?;
+        if (0xd800..0xdc00).contains(&code) {
+            self.expect(b'\\')?;
+            self.expect(b'u')?;
+            let low = self.hex4()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(Flaw::Syntax);
             }
-            _ => return Err(Flaw::Syntax),
-        })
+            code = 0x1_0000_u32.wrapping_add((code & 0x3ff) << 10 | low & 0x3ff);
+        }
+        char::from_u32(code).ok_or(Flaw::Syntax)
     }
 
     fn hex4(&mut self) -> Result<u32, Flaw> {
         let mut value = 0;
         for _ in 0..4 {
-            let digit = char::from(self.take()?).to_digit(16).ok_or(Flaw::Syntax)?;
+            let digit = char::from(self.take()).to_digit(16).ok_or(Flaw::Syntax)?;
             value = value << 4 | digit;
         }
         Ok(value)
     }
-}
-
-fn narrow(unit: u32) -> u16 {
-    u16::try_from(unit).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -346,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_again() {
+    fn writes_what_it_reads() {
         for text in [
             r#"{"a":[1,-0.5e+10,true,false,null,"x"],"b":{"c":{}}}"#,
             "12345678901234567890123",
@@ -358,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_decoded() {
+    fn decodes_escapes() {
         let text = r#""\b\f\n\r\t\/\u0041\ud83d\ude00\udbff\udfff""#;
         let expected = "\u{8}\u{c}\n\r\t/A😀\u{10ffff}";
-        assert_eq!(parse(text.as_bytes(), 1), Ok(Json::Text(expected.into())));
+        assert_eq!(parse(text.as_bytes(), 1), Ok(Json::String(expected.into())));
     }
 
     #[test]
-    fn a_member_twice_is_refused_at_any_depth() {
+    fn rejects_a_repeated_member_at_any_depth() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":2}"#,
@@ -377,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_members_are_bounded() {
+    fn bounds_depth_and_members() {
         assert_eq!(flaw("[[[[]]]]"), None);
         assert_eq!(flaw("[[[[[]]]]]"), Some(Flaw::Depth));
         assert_eq!(flaw(&"[".repeat(100_000)), Some(Flaw::Depth));
@@ -390,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_json_is_json() {
+    fn rejects_what_is_not_json() {
         for text in [
             "",
             " ",
