@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use e2e::{Connection, Tally};
-use harness::{Bootstrap, Listener, Plugin, plugins};
+use harness::{Bootstrap, Listener, Plugin, Upstream, plugins};
 use serde_json::{Value, json};
 
 const REQUESTS: usize = 60_000;
@@ -95,7 +95,12 @@ fn median(samples: &[u64]) -> u64 {
 fn memory_levels_off_whoever_comes() {
     let requests = std::env::var("SOAK_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(REQUESTS);
     let plugins = plugins().unwrap();
-    let mut bootstrap = Bootstrap::new().concurrency(2).log_level("wasm:error");
+    // ext-auth calls a service for every request.
+    let service = Upstream::start().unwrap();
+    let mut bootstrap = Bootstrap::new()
+        .concurrency(2)
+        .log_level("wasm:error")
+        .cluster("outbound|4180||authz.auth.svc.cluster.local", service.address());
     for plugin in &plugins {
         let filter = plugin.filter(&plugin.name, &config(plugin)).unwrap();
         bootstrap = bootstrap.listener(Listener::new(&plugin.name).discovered(filter).answering());
